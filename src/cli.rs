@@ -1,0 +1,65 @@
+//! The command line: global flags here, each subcommand's own in its file under `commands/`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+
+/// Watches folders of scientific images and flags the anomalous ones, with a certified false-alarm rate.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    /// Settings file [default: anomalyd.toml, /etc/anomalyd/anomalyd.toml where there is one].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Ledger, reports and staging [default: $STATE_DIRECTORY, else the XDG state folder].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Model versions [default: ./models].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Pipeline files [default: ./pipelines].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub pipelines: Option<PathBuf>,
+    /// Form of the log on stderr.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Form of the log on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// See it work: the daemon on a temporary inbox, with samples of known truth.
+    Demo(commands::demo::Args),
+    /// Watch inboxes and report until told to stop.
+    Watch(commands::watch::Args),
+    /// Score files and folders, then exit.
+    Score(commands::score::Args),
+    /// Counts, rate, model and last error of each pipeline.
+    Status(commands::status::Args),
+    /// SQL over the report tables.
+    Query(commands::query::Args),
+    /// Draw one frame: input, reconstruction, anomaly map.
+    Show(commands::show::Args),
+    /// What is in a file, and what a pipeline makes of it.
+    Inspect(commands::inspect::Args),
+    /// Fit a model to normal images, calibrate it and publish it.
+    Train(commands::train::Args),
+    /// Measure a model against labelled images.
+    Evaluate(commands::evaluate::Args),
+    /// Make frames with known truth.
+    Simulate(commands::simulate::Args),
+}

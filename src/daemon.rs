@@ -1,0 +1,1 @@
+//! The stages wired: watch, decode, score, write.

@@ -1,0 +1,1 @@
+//! Pictures: panels, contact sheets, SVG plots.

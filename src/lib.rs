@@ -1,0 +1,31 @@
+//! anomalyd watches folders for images, knows what normal images of each instrument look like, and says which ones
+//! are not, with a false-alarm rate it can certify.
+//!
+//! In reading order, the way of an image: [`watch`] finds files, [`image`] decodes them to frames, [`prepare`] scales and
+//! tiles them, [`score`] judges them with a [`model`] and its calibration, [`report`] writes Parquet, [`ledger`] remembers.
+
+pub mod cli;
+pub mod error;
+pub mod pipeline;
+pub mod settings;
+
+pub mod image;
+pub mod prepare;
+
+pub mod model;
+pub mod stats;
+
+pub mod components;
+pub mod score;
+
+pub mod train;
+
+pub mod daemon;
+pub mod ledger;
+pub mod report;
+pub mod watch;
+
+pub mod draw;
+pub mod simulate;
+
+pub mod commands;

@@ -1,0 +1,1 @@
+//! Report tables: schema, Parquet writer, queries.

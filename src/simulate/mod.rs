@@ -1,0 +1,1 @@
+//! Frames with known truth.

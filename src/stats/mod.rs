@@ -1,0 +1,1 @@
+//! Statistics: tails, certificates, distances, metrics. Pure functions, each with its source.

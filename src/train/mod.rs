@@ -1,0 +1,1 @@
+//! Fits the weights of a pipeline's model: one loop, any model.
