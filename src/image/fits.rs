@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use fits_well::image::{Bitpix, SampleType, Scaling, View};
 use fits_well::{FitsError, FitsReader};
 
-use super::{Depth, Frame, Frames, Limits, Reason, Rejection, check_plausible, fits_header};
+use super::{Depth, Frame, Frames, Limits, Reason, Rejection, check_plausible, fits_gzip, fits_header};
 
 /// More than any of the tile codecs reaches on real pixels.
 const RATIO: usize = 1 << 13;
@@ -19,6 +19,9 @@ type Reader = fits_well::io::StreamReader<Cursor<Vec<u8>>>;
 pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> {
     let stored = bytes.len();
     let reader = FitsReader::open(Cursor::new(bytes)).map_err(rejection)?;
+    // Limits come first: the second look below decodes a tile of each compressed image.
+    Image::all(&reader, &limits)?;
+    let reader = fits_gzip::widen(reader).map_err(rejection)?;
     let images = Image::all(&reader, &limits)?;
     if images.is_empty() {
         return Err(match reader.scan_defect() {

@@ -7,6 +7,7 @@
 
 mod bits;
 mod fits;
+mod fits_gzip;
 mod fits_header;
 mod format;
 mod guard;
@@ -14,6 +15,7 @@ mod idx;
 mod jpeg;
 pub mod npy;
 mod png;
+mod read;
 mod samples;
 mod tiff;
 mod unpack;
@@ -21,6 +23,7 @@ mod unpack;
 use chrono::{DateTime, Utc};
 
 pub use format::Format;
+pub use read::read;
 
 /// One image of a file, at full depth, in physical units.
 #[derive(Debug, Clone)]
@@ -185,7 +188,7 @@ pub fn open(bytes: Vec<u8>, limits: &Limits) -> Result<File, Rejection> {
     if bytes.is_empty() {
         return Err(Rejection::new(Reason::Empty, "the file has no bytes"));
     }
-    limits.check_file(bytes.len())?;
+    limits.check_file(bytes.len() as u64)?;
     let (bytes, limits) = (guard::guarded(|| unpack::unpack(bytes, limits))?, *limits);
     let format = Format::of(&bytes).ok_or_else(Rejection::unknown_format)?;
     let frames = guard::guarded(move || match format {
@@ -209,8 +212,8 @@ pub fn frames(bytes: Vec<u8>, limits: &Limits) -> Result<Frames, Rejection> {
 
 impl Limits {
     /// Refuses a file larger than the limit.
-    fn check_file(&self, bytes: usize) -> Result<(), Rejection> {
-        if bytes as u64 <= self.file_bytes {
+    fn check_file(&self, bytes: u64) -> Result<(), Rejection> {
+        if bytes <= self.file_bytes {
             return Ok(());
         }
         Err(Rejection::new(Reason::TooLarge, format!("{bytes} bytes; the limit is {} (file_bytes)", self.file_bytes)))

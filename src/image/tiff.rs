@@ -18,7 +18,7 @@ pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> 
     let stored = bytes.len();
     let mut allowed = tiff::decoder::Limits::default();
     allowed.decoding_buffer_size = usize::try_from(limits.frame_pixels).unwrap_or(usize::MAX).saturating_mul(8);
-    allowed.ifd_value_size = stored.min(16 << 20);
+    allowed.ifd_value_size = stored.clamp(1 << 20, 16 << 20);
     let decoder = Decoder::new(Cursor::new(bytes)).map_err(rejection)?.with_limits(allowed);
     Ok(Box::new(Pages { decoder, limits, stored, page: 0, index: 0 }))
 }
@@ -66,10 +66,19 @@ impl Pages {
         Ok(kind.unwrap_or(0) & 0b101 != 0)
     }
 
+    /// Whether the one extra sample is alpha (ExtraSamples 1 or 2).
+    fn has_alpha(&mut self) -> Result<bool, Rejection> {
+        let extra = self.decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).map_err(rejection)?;
+        Ok(matches!(extra.as_deref(), Some([1 | 2])))
+    }
+
     fn frame(&mut self) -> Result<Frame, Rejection> {
         let (width, height) = self.decoder.dimensions().map_err(rejection)?;
         let color = self.decoder.colortype().map_err(rejection)?;
         let mut shape = Shape::new(width as usize, height as usize, color)?;
+        if matches!(color, ColorType::Multiband { .. }) && !self.has_alpha()? {
+            return Err(Rejection::unsupported("a TIFF of two bands; grey, RGB and palette are read"));
+        }
         self.limits.check_frame(shape.width, shape.height, shape.samples.max(shape.channels))?;
         check_plausible(shape.width * shape.height * shape.samples * usize::from(shape.bits) / 8, self.stored, RATIO)?;
         let mut decoded = DecodingResult::U8(Vec::new());
@@ -149,6 +158,8 @@ impl Shape {
             ColorType::RGB(bits) => (bits, 3, 3),
             ColorType::RGBA(bits) => (bits, 4, 3),
             ColorType::Palette(bits) => (bits, 1, 3),
+            // Grey and one sample that is no colour; `frame` has made sure that it is alpha.
+            ColorType::Multiband { bit_depth, num_samples: 2 } => (bit_depth, 2, 1),
             other => {
                 return Err(Rejection::unsupported(format!("a TIFF of {other:?}; grey, RGB and palette are read")));
             }
