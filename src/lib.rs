@@ -15,9 +15,14 @@ pub mod prepare;
 pub mod model;
 pub mod stats;
 
+pub mod calibrate;
 pub mod components;
+pub mod detector;
+pub mod measure;
+pub mod reference;
 pub mod score;
 
+pub mod store;
 pub mod train;
 
 pub mod daemon;
