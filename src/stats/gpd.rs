@@ -1,0 +1,89 @@
+//! The generalised Pareto distribution: what lies beyond a high threshold (Pickands 1975).
+
+use serde::{Deserialize, Serialize};
+
+/// A generalised Pareto distribution of excesses over a threshold, `P(E > e) = (1 + shape e / scale)^(-1 / shape)`.
+///
+/// The shape is never negative: the tail has no end, and a more extreme value is always less probable.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Gpd {
+    /// Tail index, at least 0 (exponential).
+    pub shape: f64,
+    /// Scale, above 0, in the unit of the excesses.
+    pub scale: f64,
+}
+
+/// Prior knowledge of the shape for small samples.
+#[derive(Debug, Clone, Copy)]
+pub struct ShapePrior {
+    /// The shape expected.
+    pub shape: f64,
+    /// The number of excesses it weighs as much as.
+    pub weight: f64,
+}
+
+impl Gpd {
+    /// Fits excesses (ascending, all above 0) by probability-weighted moments (Hosking & Wallis 1987, eq. 7), the shape kept
+    /// within `0..=most_shape` and the mean matched. `None` for no excesses.
+    pub fn fit(sorted_excesses: &[f64], most_shape: f64, prior: Option<ShapePrior>) -> Option<Self> {
+        let n = sorted_excesses.len() as f64;
+        if sorted_excesses.is_empty() {
+            return None;
+        }
+        let mean = sorted_excesses.iter().map(|e| e / n).sum::<f64>();
+        let weighted = |(i, e): (usize, &f64)| e / n * (1.0 - (i as f64 + 0.65) / n);
+        let first_moment: f64 = sorted_excesses.iter().enumerate().map(weighted).sum();
+        let moments_shape = 2.0 - mean / (mean - 2.0 * first_moment);
+        let mut shape = if moments_shape.is_finite() { moments_shape.clamp(-0.5, most_shape) } else { 0.0 };
+        if let Some(prior) = prior {
+            shape = (n * shape + prior.weight * prior.shape) / (n + prior.weight);
+        }
+        let shape = shape.clamp(0.0, most_shape);
+        Some(Self { shape, scale: (mean * (1.0 - shape)).max(f64::MIN_POSITIVE) })
+    }
+
+    /// `-ln P(E > excess)`; 0 for an excess of 0 or below, never infinite.
+    pub fn minus_log_survival(&self, excess: f64) -> f64 {
+        let ratio = (excess / self.scale).clamp(0.0, 1e300);
+        if self.shape < 1e-9 { ratio } else { (self.shape * ratio).ln_1p() / self.shape }
+    }
+}
+
+/// Estimated p-values beyond the reach of the calibration set: SPOT's tail (Siffer et al. 2017, KDD, section 3).
+///
+/// Estimates, not certificates. The shape is fitted by moments and kept from being negative, where SPOT maximises the
+/// likelihood: a bounded tail would give a p of zero.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GpdTail {
+    /// Where the tail begins.
+    pub threshold: f64,
+    /// Share of normal scores above the threshold.
+    pub share: f64,
+    /// What lies above it.
+    pub excess: Gpd,
+}
+
+impl GpdTail {
+    /// Fits the scores (ascending) above their 98 % quantile, or the highest 30 where that is more, but at most a fifth of
+    /// them. `None` where this leaves fewer than 10 (n < 50), or where they tie.
+    pub fn fit(sorted: &[f64]) -> Option<Self> {
+        let n = sorted.len();
+        let count = n.div_ceil(50).max(30).min(n / 5);
+        if count < 10 {
+            return None;
+        }
+        let threshold = sorted[n - count - 1];
+        let excesses: Vec<f64> = sorted[n - count..].iter().map(|s| s - threshold).filter(|&e| e > 0.0).collect();
+        if excesses.len() < 10 {
+            return None;
+        }
+        let excess = Gpd::fit(&excesses, 0.9, None)?;
+        Some(Self { threshold, share: excesses.len() as f64 / n as f64, excess })
+    }
+
+    /// Estimated probability of a score at least this high for a normal frame; `share` at the threshold and below.
+    pub fn p(&self, score: f64) -> f64 {
+        let excess = if score.is_nan() { f64::INFINITY } else { score - self.threshold };
+        self.share * (-self.excess.minus_log_survival(excess)).exp()
+    }
+}

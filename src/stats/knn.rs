@@ -1,0 +1,190 @@
+//! Distance to the k-th nearest of the vectors seen in training.
+
+use nalgebra::DMatrix;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::product;
+
+/// Kept rows a block: its products with a block of queries stay in cache.
+const KEPT_BLOCK: usize = 1024;
+
+/// How columns are weighed against each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Columns {
+    /// As they are.
+    AsGiven,
+    /// Divided by their standard deviation in the fit; constant ones count as they are.
+    Standardised,
+}
+
+/// Reference vectors for brute-force nearest neighbours.
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+    /// Kept rows, centred and scaled, [n, dim] row-major: exact distances come from here.
+    rows: Vec<f32>,
+    blocks: Vec<Block>,
+}
+
+/// Kept rows, made ready for products.
+#[derive(Debug, Clone)]
+struct Block {
+    /// [rows, dim]
+    rows: DMatrix<f32>,
+    half_squares: Vec<f32>,
+}
+
+impl Neighbours {
+    /// Keeps at most `keep` of `rows` ([n, dim], row-major, dim > 0), drawn without replacement by `seed`; rows that are not
+    /// finite are left out.
+    pub fn fit(rows: &[f32], dim: usize, keep: usize, seed: u64, columns: Columns) -> Self {
+        let (mean, n) = product::column_means(rows, dim);
+        let scale = match columns {
+            Columns::AsGiven => vec![1.0; dim],
+            Columns::Standardised => deviations(rows, &mean, n),
+        };
+        let finite: Vec<&[f32]> = product::finite_rows(rows, dim).collect();
+        let mut chosen: Vec<usize> = (0..n).collect();
+        if n > keep {
+            chosen = rand::seq::index::sample(&mut ChaCha8Rng::seed_from_u64(seed), n, keep).into_vec();
+            chosen.sort_unstable();
+        }
+        let mean: Vec<f32> = mean.iter().map(|&m| m as f32).collect();
+        let scaled = chosen.iter().flat_map(|&row| scaled(finite[row], &mean, &scale)).collect();
+        Self::new(mean, scale, scaled)
+    }
+
+    /// The inverse of [`Self::mean`], [`Self::scale`] and [`Self::rows`]; `None` where the lengths disagree.
+    pub fn from_parts(mean: Vec<f32>, scale: Vec<f32>, rows: Vec<f32>) -> Option<Self> {
+        let dim = mean.len();
+        (dim > 0 && scale.len() == dim && rows.len().is_multiple_of(dim)).then(|| Self::new(mean, scale, rows))
+    }
+
+    /// Euclidean distance from each of `queries` ([m, dim], row-major) to its k-th nearest kept row (k from 1; the farthest
+    /// where fewer are kept; 0 where none is). NaN for a query that is not finite. The result of a query does not depend on
+    /// the others.
+    pub fn kth_distance(&self, queries: &[f32], k: usize) -> Vec<f32> {
+        let dim = self.dim();
+        let k = k.clamp(1, self.len().max(1));
+        queries
+            .par_chunks(product::BLOCK * dim)
+            .flat_map_iter(|block| {
+                let nearest = self.nearest(block, k);
+                let rows = block.chunks_exact(dim).zip(nearest);
+                rows.map(|(query, nearest)| self.farthest(query, &nearest)).collect::<Vec<f32>>()
+            })
+            .collect()
+    }
+
+    /// Length of the vectors.
+    pub fn dim(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// Vectors kept.
+    pub fn len(&self) -> usize {
+        self.rows.len() / self.dim()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// What is taken off each column [dim].
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// What each column is divided by [dim].
+    pub fn scale(&self) -> &[f32] {
+        &self.scale
+    }
+
+    /// The kept rows, centred and scaled, [len, dim] row-major.
+    pub fn rows(&self) -> &[f32] {
+        &self.rows
+    }
+
+    fn new(mean: Vec<f32>, scale: Vec<f32>, rows: Vec<f32>) -> Self {
+        let dim = mean.len();
+        let blocks = rows.chunks(KEPT_BLOCK * dim).map(|block| Block::new(block, dim)).collect();
+        Self { mean, scale, rows, blocks }
+    }
+
+    /// Indices of the k nearest kept rows of each query, by `|b|^2 / 2 - a b`, which orders as the distance does.
+    fn nearest(&self, queries: &[f32], k: usize) -> Vec<Vec<usize>> {
+        let columns = product::columns(queries, self.dim(), |axis, value| (value - self.mean[axis]) / self.scale[axis]);
+        let mut nearest = vec![Nearest::new(k); queries.len() / self.dim()];
+        for (index, block) in self.blocks.iter().enumerate() {
+            let mut order = DMatrix::from_fn(block.rows.nrows(), columns.ncols(), |row, _| block.half_squares[row]);
+            order.gemm(-1.0, &block.rows, &columns, 1.0);
+            for (nearest, order) in nearest.iter_mut().zip(order.column_iter()) {
+                order.iter().enumerate().for_each(|(row, &order)| nearest.offer(order, index * KEPT_BLOCK + row));
+            }
+        }
+        nearest.into_iter().map(|nearest| nearest.found.into_iter().map(|(_, row)| row).collect()).collect()
+    }
+
+    /// Largest distance from the query to the rows named, without the cancellation that their order suffers from.
+    fn farthest(&self, query: &[f32], nearest: &[usize]) -> f32 {
+        if nearest.is_empty() {
+            return if self.is_empty() { 0.0 } else { f32::NAN };
+        }
+        let dim = self.dim();
+        let query: Vec<f32> = scaled(query, &self.mean, &self.scale).collect();
+        let square = |row: usize| -> f32 {
+            let kept = &self.rows[row * dim..(row + 1) * dim];
+            query.iter().zip(kept).map(|(a, b)| (a - b) * (a - b)).sum()
+        };
+        nearest.iter().map(|&row| square(row)).fold(0.0, f32::max).sqrt()
+    }
+}
+
+impl Block {
+    fn new(rows: &[f32], dim: usize) -> Self {
+        let half_squares = rows.chunks_exact(dim).map(|row| 0.5 * row.iter().map(|v| v * v).sum::<f32>()).collect();
+        Self { rows: DMatrix::from_row_slice(rows.len() / dim, dim, rows), half_squares }
+    }
+}
+
+/// The k lowest offers so far, ascending.
+#[derive(Debug, Clone)]
+struct Nearest {
+    k: usize,
+    worst: f32,
+    found: Vec<(f32, usize)>,
+}
+
+impl Nearest {
+    fn new(k: usize) -> Self {
+        Self { k, worst: f32::INFINITY, found: Vec::with_capacity(k + 1) }
+    }
+
+    fn offer(&mut self, order: f32, row: usize) {
+        if order < self.worst {
+            let place = self.found.partition_point(|&(found, _)| found <= order);
+            self.found.insert(place, (order, row));
+            self.found.truncate(self.k);
+            if self.found.len() == self.k {
+                self.worst = self.found[self.k - 1].0;
+            }
+        }
+    }
+}
+
+fn scaled<'a>(row: &'a [f32], mean: &'a [f32], scale: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
+    row.iter().zip(mean).zip(scale).map(|((value, mean), scale)| (value - mean) / scale)
+}
+
+/// Standard deviation of each column (divided by n); 1 where it is 0.
+fn deviations(rows: &[f32], mean: &[f64], n: usize) -> Vec<f32> {
+    let mut squares = vec![0.0; mean.len()];
+    for row in product::finite_rows(rows, mean.len()) {
+        squares.iter_mut().zip(row).zip(mean).for_each(|((sum, &v), m)| *sum += (f64::from(v) - m).powi(2));
+    }
+    squares.iter().map(|sum| (sum / n.max(1) as f64).sqrt() as f32).map(|d| if d > 0.0 { d } else { 1.0 }).collect()
+}
