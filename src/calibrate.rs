@@ -9,7 +9,8 @@ use crate::error::{Failure, Kind, Result};
 use crate::pipeline::{self, Combine, Reduction};
 use crate::reference::Components;
 use crate::stats::conformal::{self, Certificate};
-use crate::stats::tail::{GpdTail, Sides, Tail};
+use crate::stats::gpd::GpdTail;
+use crate::stats::tail::{Sides, Tail};
 
 /// The tails of normal tiles and frames, and with them the score: everything that is frozen before calibration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +26,12 @@ pub struct Tails {
 }
 
 impl Tails {
+    /// Before the fit: every value is normal.
+    pub fn unfitted() -> Self {
+        let tile_score = Tail::fit(&[], Sides::Upper);
+        Self { tile: BTreeMap::new(), mean: BTreeMap::new(), tile_score, reduced: None }
+    }
+
     /// Fits to the tiles of each validation frame.
     pub fn fit(frames: &[Vec<Components>], score: &pipeline::Score) -> Self {
         let fit_each = |values: &dyn Fn(usize) -> Vec<f64>, sides: &dyn Fn(Component) -> Sides| {
@@ -36,7 +43,7 @@ impl Tails {
         };
         let tile = fit_each(&|at| frames.iter().flatten().map(|tile| tile[at]).collect(), &sides);
         let mean = fit_each(&|at| frames.iter().map(|tiles| mean_of(tiles, at)).collect(), &|_| Sides::Two);
-        let mut tails = Self { tile, mean, tile_score: Tail::fit(&[0.0], Sides::Upper), reduced: None };
+        let mut tails = Self { tile, mean, ..Self::unfitted() };
         let tile_scores: Vec<f64> = frames.iter().flatten().map(|tile| tails.tile_score(tile, score)).collect();
         tails.tile_score = Tail::fit(&tile_scores, Sides::Upper);
         if !score.frame_components.is_empty() {
@@ -119,7 +126,7 @@ pub fn reduce(mut values: Vec<f64>, how: Reduction) -> f64 {
 pub struct Calibration {
     sorted: Vec<f64>,
     certificate: Certificate,
-    beyond: GpdTail,
+    beyond: Option<GpdTail>,
     /// What was asked for.
     pub asked: pipeline::Calibration,
 }
@@ -149,10 +156,10 @@ impl Calibration {
     /// p-value of a score, and whether it lies beyond every calibration frame (then an extrapolated estimate).
     pub fn p_value(&self, score: f64) -> (f64, bool) {
         let ranked = conformal::p_value(&self.sorted, score);
-        if self.sorted.last().is_some_and(|&largest| score > largest) {
-            (self.beyond.p(score).min(ranked), true)
-        } else {
-            (ranked, false)
+        let beyond = self.sorted.last().is_some_and(|&largest| score > largest);
+        match &self.beyond {
+            Some(tail) if beyond => (tail.p(score).min(ranked), true),
+            _ => (ranked, false),
         }
     }
 }

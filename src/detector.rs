@@ -62,9 +62,14 @@ impl Detector {
         let mut examined = vec![Examined::default(); frames.len()];
         let (reference, wanted) = (&self.fitted.reference, &self.wanted);
         let latent = self.shapes.latent_len();
-        each_batch(&mut self.vae, &self.shapes, frames, &mut |batch, measured, inference_mean| {
+        let tiles: Vec<Tile> = frames
+            .iter()
+            .enumerate()
+            .flat_map(|(index, &frame)| frame.tiles.iter().map(move |&corner| (index, frame, corner)))
+            .collect();
+        each_batch(&mut self.vae, &self.shapes, &tiles, &mut |batch, measured, inference_mean| {
             let components = reference.components(&measured, wanted);
-            for ((&(frame, _), components), mean) in
+            for ((&(frame, ..), components), mean) in
                 batch.iter().zip(components).zip(inference_mean.chunks_exact(latent))
             {
                 examined[frame].tiles.push(components);
@@ -87,8 +92,8 @@ impl Detector {
         let image = self.shapes.image_len();
         let (mut x_hat, mut residual) = (vec![0.0; image], vec![0.0; image]);
         for corners in frame.tiles.chunks(BATCH) {
-            let batch: Vec<(usize, (usize, usize))> = corners.iter().map(|&corner| (0, corner)).collect();
-            let x = gather(&[frame], &batch, &self.shapes);
+            let batch: Vec<Tile> = corners.iter().map(|&corner| (0, frame, corner)).collect();
+            let x = gather(&batch, &self.shapes);
             let inference = self.vae.infer(&x)?;
             let observation = self.vae.observation();
             for ((&corner, x), output) in
@@ -103,37 +108,40 @@ impl Detector {
     }
 }
 
-/// Measures every tile of some frames in order; what a [`crate::reference::Reference`] is fitted on.
+/// Measures some tiles, keeping of each at most `patches` local feature vectors, evenly spread: what a
+/// [`crate::reference::Reference`] is fitted on.
 ///
 /// # Errors
 /// [`crate::error::Kind::Internal`] when the device fails.
-pub fn measure_tiles(vae: &mut Vae, frames: &[&Prepared]) -> Result<Vec<Vec<Measurement>>> {
+pub fn measure_tiles(vae: &mut Vae, tiles: &[Tile], patches: usize) -> Result<Vec<Measurement>> {
     let shapes = shapes(vae);
-    let mut measured = vec![Vec::new(); frames.len()];
-    each_batch(vae, &shapes, frames, &mut |batch, measurements, _| {
-        for (&(frame, _), measurement) in batch.iter().zip(measurements) {
-            measured[frame].push(measurement);
+    let mut all = Vec::with_capacity(tiles.len());
+    each_batch(vae, &shapes, tiles, &mut |_, mut measured, _| {
+        for measurement in &mut measured {
+            thin(&mut measurement.patches, shapes.stage.0, patches);
         }
+        all.append(&mut measured);
     })?;
-    Ok(measured)
+    Ok(all)
 }
 
-/// The tiles of a batch: which frame, which corner.
-type Batch = [(usize, (usize, usize))];
+/// Keeps at most `count` rows of `[rows, width]`, evenly spread.
+fn thin(rows: &mut Vec<f32>, width: usize, count: usize) {
+    let step = (rows.len() / width).div_ceil(count.max(1)).max(1);
+    *rows = rows.chunks_exact(width).step_by(step).flatten().copied().collect();
+}
+
+/// A tile on its way through the device: the frame's place in the caller's list, the frame, the corner.
+pub type Tile<'a> = (usize, &'a Prepared, (usize, usize));
 
 fn each_batch(
     vae: &mut Vae,
     shapes: &Shapes,
-    frames: &[&Prepared],
-    take: &mut dyn FnMut(&Batch, Vec<Measurement>, &[f32]),
+    tiles: &[Tile],
+    take: &mut dyn FnMut(&[Tile], Vec<Measurement>, &[f32]),
 ) -> Result<()> {
-    let tiles: Vec<(usize, (usize, usize))> = frames
-        .iter()
-        .enumerate()
-        .flat_map(|(index, frame)| frame.tiles.iter().map(move |&corner| (index, corner)))
-        .collect();
     for batch in tiles.chunks(BATCH) {
-        let x = gather(frames, batch, shapes);
+        let x = gather(batch, shapes);
         let inference = vae.infer(&x)?;
         let observation = vae.observation();
         let measured = (0..batch.len())
@@ -145,11 +153,11 @@ fn each_batch(
     Ok(())
 }
 
-fn gather(frames: &[&Prepared], batch: &Batch, shapes: &Shapes) -> Vec<f32> {
+fn gather(batch: &[Tile], shapes: &Shapes) -> Vec<f32> {
     let image = shapes.image_len();
     let mut x = vec![0.0; batch.len() * image];
-    for (&(frame, corner), out) in batch.iter().zip(x.chunks_exact_mut(image)) {
-        frames[frame].copy_tile(corner, shapes.size, out);
+    for (&(_, frame, corner), out) in batch.iter().zip(x.chunks_exact_mut(image)) {
+        frame.copy_tile(corner, shapes.size, out);
     }
     x
 }

@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod error;
+pub mod interrupt;
 pub mod pipeline;
 pub mod settings;
 
@@ -18,6 +19,7 @@ pub mod stats;
 pub mod calibrate;
 pub mod components;
 pub mod detector;
+pub mod evaluate;
 pub mod measure;
 pub mod reference;
 pub mod score;

@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod evaluate;
 pub mod inspect;
+pub mod labelled;
 pub mod query;
 pub mod score;
 pub mod show;

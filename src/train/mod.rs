@@ -10,9 +10,7 @@ use std::sync::atomic::AtomicBool;
 use chrono::Utc;
 
 use crate::calibrate::{self, Calibration, Tails};
-use crate::components::Component;
-use crate::detector::{Detector, measure_tiles};
-use crate::draw;
+use crate::detector::{Detector, Tile, measure_tiles};
 use crate::error::{Failure, Kind, Result};
 use crate::model::device::Device;
 use crate::model::vae::Vae;
@@ -26,6 +24,8 @@ use split::Split;
 
 /// Most training tiles the reference distributions are fitted on.
 const REFERENCE_TILES: usize = 20_000;
+/// Local feature vectors the patch covariance is fitted on, about.
+const REFERENCE_PATCHES: usize = 100_000;
 /// Frames examined at once: bounds the memory of large frames' measurements.
 const FRAMES_AT_ONCE: usize = 64;
 /// Pairs on the contact sheet.
@@ -117,13 +117,14 @@ fn freeze(
     pipeline: &Pipeline,
 ) -> Result<Detector> {
     let chosen = evenly(train, REFERENCE_TILES);
-    let mut tiles = Vec::with_capacity(chosen.len());
-    for tiles_of_one in chosen.chunk_by(|a, b| a.sample == b.sample) {
-        let prepared = &frames[tiles_of_one[0].sample].prepared;
-        let corners = tiles_of_one.iter().map(|tile| prepared.tiles[tile.tile]).collect();
-        tiles.push((prepared, corners));
-    }
-    let measured = measure_tiles(&mut vae, &tiles)?;
+    let tiles: Vec<Tile> = chosen
+        .iter()
+        .map(|tile| {
+            let prepared = &frames[tile.sample].prepared;
+            (tile.sample, prepared, prepared.tiles[tile.tile])
+        })
+        .collect();
+    let measured = measure_tiles(&mut vae, &tiles, REFERENCE_PATCHES.div_ceil(tiles.len()))?;
     let channels = vae.stages().last().map_or(1, |stage| stage.0);
     let reference = Reference::fit(&measured, channels, pipeline.spec.training.seed);
     drop(measured);
