@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::labelled::{Selection, is_normal};
-use crate::draw;
+use crate::draw::plot::{self, RocCurve};
 use crate::error::{Failure, Kind, Result};
 use crate::evaluate::{self, Evaluation, Scores};
 use crate::pipeline::Pipeline;
 use crate::prepare::Prepared;
 use crate::score::Scorer;
 use crate::settings::Settings;
+use crate::stats::metrics::roc_curve;
 use crate::train::data::{self, Labels, Sample, Samples};
 
 /// Arguments of `evaluate`.
@@ -115,10 +116,16 @@ fn draw(folder: &Path, evaluation: &Evaluation, normal: &[Scores], anomalous: &B
     let normal = combined(&mut normal.iter());
     let anomalous = combined(&mut anomalous.values().flatten());
     std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
+    let title = format!("model {}", evaluation.model_version);
+    let curve = RocCurve {
+        name: "combined score".into(),
+        points: roc_curve(&normal, &anomalous).iter().map(|point| (point.false_alarm_rate, point.recall)).collect(),
+        auroc: evaluation.combined.auroc.unwrap_or(f64::NAN),
+    };
     for (name, svg) in [
-        ("roc.svg", draw::plot::roc_svg(&normal, &anomalous)?),
-        ("scores.svg", draw::plot::score_histogram_svg(&normal, &anomalous, evaluation.threshold)?),
-        ("confusion.svg", draw::plot::confusion_svg(&evaluation.confusion)?),
+        ("roc.svg", plot::roc_svg(&title, &[curve], Some(evaluation.alpha))?),
+        ("scores.svg", plot::score_histogram_svg(&title, &normal, &anomalous, evaluation.threshold)?),
+        ("confusion.svg", plot::confusion_svg(&title, &evaluation.confusion)?),
     ] {
         let path = folder.join(name);
         std::fs::write(&path, svg).map_err(|error| Failure::io(&path, error))?;
@@ -138,7 +145,7 @@ fn print(evaluation: &Evaluation) {
     println!("average precision  {}", number(evaluation.combined.average_precision));
     println!("recall at alpha    {} (alpha {})", number(evaluation.recall_at_alpha), evaluation.alpha);
     println!("false-alarm rate   {} (95 % interval {low:.4} to {high:.4})", number(evaluation.false_alarm_rate));
-    println!("\n{}", draw::plot::confusion_text(&evaluation.confusion));
+    println!("\n{}", plot::confusion_text(&evaluation.confusion));
     println!("{:<28} {:>8} {:>8}", "component", "auroc", "ap");
     for (name, figures) in &evaluation.components {
         println!("{name:<28} {:>8} {:>8}", number(figures.auroc), number(figures.average_precision));

@@ -75,7 +75,7 @@ pub fn clopper_pearson(k: usize, n: usize, confidence: f64) -> (f64, f64) {
 }
 
 /// Counts of verdicts against the truth; a positive is a flag.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Confusion {
     /// Anomalous and flagged.
     pub true_positive: usize,

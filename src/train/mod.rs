@@ -2,6 +2,7 @@
 
 pub mod data;
 pub mod fit;
+pub mod pictures;
 pub mod split;
 
 use std::path::{Path, PathBuf};
@@ -28,8 +29,6 @@ const REFERENCE_TILES: usize = 20_000;
 const REFERENCE_PATCHES: usize = 100_000;
 /// Frames examined at once: bounds the memory of large frames' measurements.
 const FRAMES_AT_ONCE: usize = 64;
-/// Pairs on the contact sheet.
-const PICTURES: usize = 24;
 
 /// What to train, from what, as which command.
 #[derive(Debug)]
@@ -60,17 +59,17 @@ pub fn train(
     check(&parts, spec)?;
     let frames = &samples.frames;
     let (train, validation) = (tiles_of(frames, &parts.train), tiles_of(frames, &parts.validation));
-    let device_name = device.name();
+    let device_name = device.name().to_string();
     let mut vae = Vae::new(&spec.model, &spec.input, spec.training.seed, device)?;
     let fitting = (&spec.training, spec.model.beta);
     let history = fit::fit(&mut vae, frames, (&train, &validation), fitting, stop, on)?;
 
     let draft = Draft::start(job.models, &job.pipeline.name)?;
     vae.save(&draft.weights(), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
-    draw_history(&draft.folder, &history, spec.model.beta)?;
+    pictures::draw_history(&draft.folder, &job.pipeline.name, &history, spec.model.beta)?;
     let parameters = vae.parameter_count();
     let mut detector = freeze(vae, frames, (&train, &parts.validation), job.pipeline)?;
-    draw_reconstructions(&draft.folder, &mut detector, frames, &parts.validation)?;
+    pictures::draw_reconstructions(&draft.folder, &job.pipeline.name, &mut detector, frames, &parts.validation)?;
     let calibration = rank(&mut detector, frames, &parts.calibration, job.pipeline)?;
     Calibration::new(calibration.iter().map(|row| row.score).collect(), spec.calibration)?;
     draft.write(&detector.fitted, &calibration)?;
