@@ -188,3 +188,86 @@ fn deviations(rows: &[f32], mean: &[f64], n: usize) -> Vec<f32> {
     }
     squares.iter().map(|sum| (sum / n.max(1) as f64).sqrt() as f32).map(|d| if d > 0.0 { d } else { 1.0 }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::fixtures::normals;
+
+    fn single(values: Vec<f64>) -> Vec<f32> {
+        values.into_iter().map(|v| v as f32).collect()
+    }
+
+    fn brute_force(rows: &[f32], queries: &[f32], dim: usize, k: usize) -> Vec<f64> {
+        let kth = |query: &[f32]| {
+            let square = |row: &[f32]| row.iter().zip(query).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+            let mut squares: Vec<f64> = rows.chunks_exact(dim).map(square).collect();
+            squares.sort_unstable_by(f64::total_cmp);
+            squares[k - 1].sqrt()
+        };
+        queries.chunks_exact(dim).map(kth).collect()
+    }
+
+    #[test]
+    fn equals_brute_force() {
+        for (n, dim, k) in [(7, 3, 1), (2500, 16, 5), (1025, 5, 3), (300, 70, 300)] {
+            // Far from the origin, where single precision would cancel.
+            let rows: Vec<f32> = single(normals(n * dim, 1)).into_iter().map(|v| v + 100.0).collect();
+            let queries: Vec<f32> = single(normals(130 * dim, 2)).into_iter().map(|v| v + 100.0).collect();
+            let neighbours = Neighbours::fit(&rows, dim, 10_000, 0, Columns::AsGiven);
+            let expected = brute_force(&rows, &queries, dim, k);
+            let got = neighbours.kth_distance(&queries, k);
+            for (got, expected) in got.iter().zip(expected) {
+                assert!((f64::from(*got) - expected).abs() < 1e-4 * expected + 1e-4, "{got} is not {expected}");
+            }
+            let alone: Vec<f32> = queries.chunks(dim).flat_map(|query| neighbours.kth_distance(query, k)).collect();
+            assert_eq!(got, alone);
+        }
+    }
+
+    #[test]
+    fn kept_rows_are_at_distance_zero() {
+        let rows = single(normals(200 * 8, 3));
+        let neighbours = Neighbours::fit(&rows, 8, 1000, 0, Columns::Standardised);
+        assert!(neighbours.kth_distance(&rows, 1).iter().all(|&distance| distance == 0.0));
+    }
+
+    #[test]
+    fn keeps_what_it_is_told_by_seed() {
+        let rows = single(normals(500 * 4, 3));
+        let fit = |seed| Neighbours::fit(&rows, 4, 100, seed, Columns::AsGiven);
+        assert_eq!((fit(1).len(), fit(1).dim()), (100, 4));
+        assert_eq!(fit(1).rows(), fit(1).rows());
+        assert_ne!(fit(1).rows(), fit(2).rows());
+    }
+
+    #[test]
+    fn standardised_columns_weigh_the_same() {
+        let rows: Vec<f32> = normals(400, 3).chunks(2).flat_map(|v| [v[0] as f32, 1000.0 * v[1] as f32]).collect();
+        let neighbours = Neighbours::fit(&rows, 2, 1000, 0, Columns::Standardised);
+        let scaled: Vec<f32> =
+            rows.chunks(2).flat_map(|row| [row[0] / neighbours.scale()[0], row[1] / neighbours.scale()[1]]).collect();
+        let expected = brute_force(&scaled, &scaled, 2, 5);
+        for (got, expected) in neighbours.kth_distance(&rows, 5).into_iter().zip(expected) {
+            assert!((f64::from(got) - expected).abs() < 1e-4, "{got} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn degenerate_sets() {
+        assert_eq!(Neighbours::fit(&[], 2, 10, 0, Columns::Standardised).kth_distance(&[1.0, 2.0], 5), [0.0]);
+        let one = Neighbours::fit(&[3.0, 4.0, f32::NAN, 0.0], 2, 10, 0, Columns::Standardised);
+        assert_eq!(one.kth_distance(&[0.0, 0.0], 5), [5.0]);
+        assert!(one.kth_distance(&[f32::NAN, 0.0], 1)[0].is_nan());
+    }
+
+    #[test]
+    fn parts_make_the_same() {
+        let rows = single(normals(100 * 4, 3));
+        let fitted = Neighbours::fit(&rows, 4, 50, 9, Columns::Standardised);
+        let back =
+            Neighbours::from_parts(fitted.mean().to_vec(), fitted.scale().to_vec(), fitted.rows().to_vec()).unwrap();
+        assert_eq!(back.kth_distance(&rows, 5), fitted.kth_distance(&rows, 5));
+        assert!(Neighbours::from_parts(vec![0.0; 2], vec![1.0; 2], vec![0.0; 3]).is_none());
+    }
+}

@@ -77,3 +77,42 @@ fn solve(gram: &DMatrix<f64>, moments: &DVector<f64>, lambda: f64) -> Vec<f64> {
         })
         .unwrap_or_else(|| vec![0.0; dim])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::fixtures::{close, table};
+
+    #[test]
+    fn equals_scikit_learn() {
+        // Ridge(alpha=2.5).fit(table(40, 4)[:, :3], table(40, 4)[:, 3]); .predict(rows[:2] + 1); numpy.linalg.solve agrees
+        let rows = table(40, 4);
+        let features: Vec<f32> = rows.chunks(4).flat_map(|row| row[..3].to_vec()).collect();
+        let targets: Vec<f64> = rows.chunks(4).map(|row| f64::from(row[3])).collect();
+        let ridge = Ridge::fit(&features, 3, &targets, 2.5);
+        for (got, expected) in ridge.weights.iter().zip([0.21701000374014554, 0.5093948805767945, -0.09986969183322314])
+        {
+            close(*got, expected, 1e-9);
+        }
+        close(ridge.intercept, 3.1049014202522507, 1e-9);
+        let moved: Vec<f32> = features[..6].iter().map(|v| v + 1.0).collect();
+        for (got, expected) in ridge.predict(&moved).into_iter().zip([3.5747137882832645, 3.98291397464614]) {
+            close(got, expected, 1e-9);
+        }
+    }
+
+    #[test]
+    fn singular_and_empty() {
+        assert_eq!(Ridge::fit(&[], 2, &[], 1.0).predict(&[1.0, 2.0]), [0.0]);
+        // Two equal columns without a penalty: the prediction is still right.
+        let features: Vec<f32> = (0..50).flat_map(|i| [i as f32, i as f32]).collect();
+        let targets: Vec<f64> = (0..50).map(|i| 3.0 * f64::from(i) + 1.0).collect();
+        close(Ridge::fit(&features, 2, &targets, 0.0).predict(&[7.0, 7.0])[0], 22.0, 1e-6);
+        assert_eq!(Ridge::fit(&[1.0, 1.0, f32::NAN], 1, &[4.0, 4.0, 9.0], 0.0).predict(&[1.0]), [4.0]);
+    }
+
+    #[test]
+    fn squares_follow_each_row() {
+        assert_eq!(with_squares(&[1.0, 2.0, 3.0, -4.0], 2), [1.0, 2.0, 1.0, 4.0, 3.0, -4.0, 9.0, 16.0]);
+    }
+}
