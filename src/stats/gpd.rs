@@ -86,6 +86,13 @@ impl GpdTail {
         let excess = if score.is_nan() { f64::INFINITY } else { score - self.threshold };
         self.share * (-self.excess.minus_log_survival(excess)).exp()
     }
+
+    /// The estimate for a score above every calibration score, where the conformal p-value stands still at `1 / (n + 1)`; never
+    /// above that. `None` within their reach: the conformal p-value holds there.
+    pub fn p_beyond(&self, sorted_calibration: &[f64], score: f64) -> Option<f64> {
+        let within = sorted_calibration.last().is_none_or(|&highest| score <= highest);
+        (!within).then(|| self.p(score).min(1.0 / (sorted_calibration.len() + 1) as f64))
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +152,10 @@ mod tests {
         assert!(tail.p(20.0) > 0.0 && tail.p(20.0) > tail.p(21.0));
         assert_eq!(tail.p(f64::NEG_INFINITY), tail.share);
         assert!(tail.p(f64::NAN) <= tail.p(1e9));
+        let highest = scores[1999];
+        assert_eq!(tail.p_beyond(&scores, highest), None);
+        assert!(tail.p_beyond(&scores, highest + 1e-9).is_some_and(|p| p <= 1.0 / 2001.0));
+        assert!(tail.p_beyond(&scores, f64::NAN).is_some_and(|p| p < 1e-6));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use super::product;
 
 /// Kept rows a block: its products with a block of queries stay in cache.
 const KEPT_BLOCK: usize = 1024;
+/// Offers that are compared at once.
+const GROUP: usize = 32;
 
 /// How columns are weighed against each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,10 +122,11 @@ impl Neighbours {
         let columns = product::columns(queries, self.dim(), |axis, value| (value - self.mean[axis]) / self.scale[axis]);
         let mut nearest = vec![Nearest::new(k); queries.len() / self.dim()];
         for (index, block) in self.blocks.iter().enumerate() {
-            let mut order = DMatrix::from_fn(block.rows.nrows(), columns.ncols(), |row, _| block.half_squares[row]);
+            let half_squares = block.half_squares.repeat(columns.ncols());
+            let mut order = DMatrix::from_vec(block.rows.nrows(), columns.ncols(), half_squares);
             order.gemm(-1.0, &block.rows, &columns, 1.0);
             for (nearest, order) in nearest.iter_mut().zip(order.column_iter()) {
-                order.iter().enumerate().for_each(|(row, &order)| nearest.offer(order, index * KEPT_BLOCK + row));
+                nearest.offer_all(order.as_slice(), index * KEPT_BLOCK);
             }
         }
         nearest.into_iter().map(|nearest| nearest.found.into_iter().map(|(_, row)| row).collect()).collect()
@@ -162,6 +165,16 @@ struct Nearest {
 impl Nearest {
     fn new(k: usize) -> Self {
         Self { k, worst: f32::INFINITY, found: Vec::with_capacity(k + 1) }
+    }
+
+    /// Offers of the rows from `first` on. Nearly all are too high, which is seen for a group of them at once.
+    fn offer_all(&mut self, orders: &[f32], first: usize) {
+        for (index, group) in orders.chunks(GROUP).enumerate() {
+            if group.iter().fold(false, |any, &order| any | (order < self.worst)) {
+                let row = first + index * GROUP;
+                group.iter().enumerate().for_each(|(offset, &order)| self.offer(order, row + offset));
+            }
+        }
     }
 
     fn offer(&mut self, order: f32, row: usize) {
