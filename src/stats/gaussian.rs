@@ -12,13 +12,13 @@ const COVARIANCE_BLOCK: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Mahalanobis {
     mean: Vec<f32>,
-    /// L^-1 [dim, dim], where the covariance is L L^T.
+    /// L^-1 `[dim, dim]`, where the covariance is L L^T.
     whitening: DMatrix<f32>,
     shrinkage: f64,
 }
 
 impl Mahalanobis {
-    /// Fits `rows` ([n, dim], row-major, dim > 0) with the covariance shrunk by Ledoit & Wolf (2004), as scikit-learn's
+    /// Fits `rows` (`[n, dim]`, row-major, dim > 0) with the covariance shrunk by Ledoit & Wolf (2004), as scikit-learn's
     /// `LedoitWolf`. Rows that are not finite are left out. Constant columns get a small variance, so any n will do.
     pub fn fit(rows: &[f32], dim: usize) -> Self {
         let (mean, n) = product::column_means(rows, dim);
@@ -35,7 +35,7 @@ impl Mahalanobis {
         fits.then(|| Self { whitening: DMatrix::from_row_slice(dim, dim, whitening), mean, shrinkage })
     }
 
-    /// Mahalanobis distances of `rows` ([n, dim], row-major). The result of a row does not depend on the others.
+    /// Mahalanobis distances of `rows` (`[n, dim]`, row-major). The result of a row does not depend on the others.
     pub fn distances(&self, rows: &[f32]) -> Vec<f32> {
         let dim = self.mean.len();
         rows.par_chunks(product::BLOCK * dim)
@@ -53,12 +53,12 @@ impl Mahalanobis {
         self.mean.len()
     }
 
-    /// The mean [dim].
+    /// The mean `[dim]`.
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }
 
-    /// The whitening matrix [dim, dim], row-major, lower triangular.
+    /// The whitening matrix `[dim, dim]`, row-major, lower triangular.
     pub fn whitening(&self) -> Vec<f32> {
         self.whitening.transpose().as_slice().to_vec()
     }

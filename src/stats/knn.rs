@@ -26,7 +26,7 @@ pub enum Columns {
 pub struct Neighbours {
     mean: Vec<f32>,
     scale: Vec<f32>,
-    /// Kept rows, centred and scaled, [n, dim] row-major: exact distances come from here.
+    /// Kept rows, centred and scaled, `[n, dim]` row-major: exact distances come from here.
     rows: Vec<f32>,
     blocks: Vec<Block>,
 }
@@ -40,7 +40,7 @@ struct Block {
 }
 
 impl Neighbours {
-    /// Keeps at most `keep` of `rows` ([n, dim], row-major, dim > 0), drawn without replacement by `seed`; rows that are not
+    /// Keeps at most `keep` of `rows` (`[n, dim]`, row-major, dim > 0), drawn without replacement by `seed`; rows that are not
     /// finite are left out.
     pub fn fit(rows: &[f32], dim: usize, keep: usize, seed: u64, columns: Columns) -> Self {
         let (mean, n) = product::column_means(rows, dim);
@@ -65,7 +65,7 @@ impl Neighbours {
         (dim > 0 && scale.len() == dim && rows.len().is_multiple_of(dim)).then(|| Self::new(mean, scale, rows))
     }
 
-    /// Euclidean distance from each of `queries` ([m, dim], row-major) to its k-th nearest kept row (k from 1; the farthest
+    /// Euclidean distance from each of `queries` (`[m, dim]`, row-major) to its k-th nearest kept row (k from 1; the farthest
     /// where fewer are kept; 0 where none is). NaN for a query that is not finite. The result of a query does not depend on
     /// the others.
     pub fn kth_distance(&self, queries: &[f32], k: usize) -> Vec<f32> {
@@ -96,17 +96,17 @@ impl Neighbours {
         self.rows.is_empty()
     }
 
-    /// What is taken off each column [dim].
+    /// What is taken off each column `[dim]`.
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }
 
-    /// What each column is divided by [dim].
+    /// What each column is divided by `[dim]`.
     pub fn scale(&self) -> &[f32] {
         &self.scale
     }
 
-    /// The kept rows, centred and scaled, [len, dim] row-major.
+    /// The kept rows, centred and scaled, `[len, dim]` row-major.
     pub fn rows(&self) -> &[f32] {
         &self.rows
     }

@@ -17,7 +17,7 @@ pub struct Ridge {
 
 impl Ridge {
     /// Minimises `sum (target - intercept - weights . features)^2 + lambda |weights|^2` (Hoerl & Kennard 1970), as
-    /// scikit-learn's `Ridge`. `features`: [n, dim] row-major, dim > 0; `targets`: [n]. Rows that are not finite are left out;
+    /// scikit-learn's `Ridge`. `features`: `[n, dim]` row-major, dim > 0; `targets`: `[n]`. Rows that are not finite are left out;
     /// without any the prediction is 0. Where the equations are singular, lambda is raised until they are not.
     pub fn fit(features: &[f32], dim: usize, targets: &[f64], lambda: f64) -> Self {
         let pairs: Vec<(&[f32], f64)> = features
@@ -37,14 +37,14 @@ impl Ridge {
         Self { weights, intercept }
     }
 
-    /// Predictions for `features` ([n, dim], row-major).
+    /// Predictions for `features` (`[n, dim]`, row-major).
     pub fn predict(&self, features: &[f32]) -> Vec<f64> {
         let row = |row: &[f32]| self.weights.iter().zip(row).map(|(w, &v)| w * f64::from(v)).sum::<f64>();
         features.chunks_exact(self.weights.len().max(1)).map(|features| self.intercept + row(features)).collect()
     }
 }
 
-/// Each row ([n, dim]) followed by its squares: [n, 2 dim].
+/// Each row (`[n, dim]`) followed by its squares: `[n, 2 dim]`.
 pub fn with_squares(rows: &[f32], dim: usize) -> Vec<f32> {
     rows.chunks_exact(dim).flat_map(|row| row.iter().copied().chain(row.iter().map(|v| v * v))).collect()
 }
