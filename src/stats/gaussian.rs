@@ -12,13 +12,13 @@ const COVARIANCE_BLOCK: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Mahalanobis {
     mean: Vec<f32>,
-    /// L^-1 [dim, dim], where the covariance is L L^T.
+    /// L^-1 `[dim, dim]`, where the covariance is L L^T.
     whitening: DMatrix<f32>,
     shrinkage: f64,
 }
 
 impl Mahalanobis {
-    /// Fits `rows` ([n, dim], row-major, dim > 0) with the covariance shrunk by Ledoit & Wolf (2004), as scikit-learn's
+    /// Fits `rows` (`[n, dim]`, row-major, dim > 0) with the covariance shrunk by Ledoit & Wolf (2004), as scikit-learn's
     /// `LedoitWolf`. Rows that are not finite are left out. Constant columns get a small variance, so any n will do.
     pub fn fit(rows: &[f32], dim: usize) -> Self {
         let (mean, n) = product::column_means(rows, dim);
@@ -35,7 +35,7 @@ impl Mahalanobis {
         fits.then(|| Self { whitening: DMatrix::from_row_slice(dim, dim, whitening), mean, shrinkage })
     }
 
-    /// Mahalanobis distances of `rows` ([n, dim], row-major). The result of a row does not depend on the others.
+    /// Mahalanobis distances of `rows` (`[n, dim]`, row-major). The result of a row does not depend on the others.
     pub fn distances(&self, rows: &[f32]) -> Vec<f32> {
         let dim = self.mean.len();
         rows.par_chunks(product::BLOCK * dim)
@@ -53,12 +53,12 @@ impl Mahalanobis {
         self.mean.len()
     }
 
-    /// The mean [dim].
+    /// The mean `[dim]`.
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }
 
-    /// The whitening matrix [dim, dim], row-major, lower triangular.
+    /// The whitening matrix `[dim, dim]`, row-major, lower triangular.
     pub fn whitening(&self) -> Vec<f32> {
         self.whitening.transpose().as_slice().to_vec()
     }
@@ -113,4 +113,71 @@ fn whiten(covariance: &DMatrix<f64>, mean: &[f64]) -> DMatrix<f32> {
     let factor = factor.map_or_else(|| DMatrix::identity(dim, dim), |factor| factor.l());
     let inverse = factor.solve_lower_triangular(&DMatrix::identity(dim, dim));
     inverse.unwrap_or_else(|| DMatrix::identity(dim, dim)).map(|value| value as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::fixtures::{close, normals, table};
+
+    #[test]
+    fn equals_scikit_learn() {
+        // LedoitWolf().fit(table(60, 6)); sqrt(.mahalanobis(rows[:3], rows[:1] + 10)); scikit-learn 1.9.1
+        let rows = table(60, 6);
+        let fitted = Mahalanobis::fit(&rows, 6);
+        close(fitted.shrinkage(), 0.09891171010408888, 1e-9);
+        let mut queries = rows[..18].to_vec();
+        queries.extend(rows[..6].iter().map(|v| v + 10.0));
+        let expected = [3.0523156461046947, 2.285996700760373, 2.4285914933369503, 37.190784533700175];
+        for (got, expected) in fitted.distances(&queries).into_iter().zip(expected) {
+            close(f64::from(got), expected, 1e-5);
+        }
+    }
+
+    #[test]
+    fn fewer_rows_than_columns_equals_scikit_learn() {
+        // LedoitWolf().fit(table(5, 12)); sqrt(.mahalanobis(rows[:2] + 1))
+        let rows = table(5, 12);
+        let fitted = Mahalanobis::fit(&rows, 12);
+        close(fitted.shrinkage(), 0.415948931314005, 1e-9);
+        let queries: Vec<f32> = rows[..24].iter().map(|v| v + 1.0).collect();
+        for (got, expected) in fitted.distances(&queries).into_iter().zip([8.09931942534889, 8.30516533546997]) {
+            close(f64::from(got), expected, 1e-5);
+        }
+    }
+
+    #[test]
+    fn a_row_alone_gets_the_same_bits() {
+        for dim in [1, 3, 6, 33] {
+            let rows: Vec<f32> = normals(150 * dim, 4).into_iter().map(|v| v as f32 + 3.0).collect();
+            let fitted = Mahalanobis::fit(&rows, dim);
+            let alone: Vec<f32> = rows.chunks(dim).flat_map(|row| fitted.distances(row)).collect();
+            assert_eq!(fitted.distances(&rows), alone);
+        }
+    }
+
+    #[test]
+    fn degenerate_rows() {
+        assert_eq!(Mahalanobis::fit(&[], 2).distances(&[3.0, 4.0]).len(), 1);
+        let constant = Mahalanobis::fit(&[5.0, 0.0, 5.0, 0.0, 5.0, 0.0], 2);
+        let distances = constant.distances(&[5.0, 0.0, 5.1, 0.0, 6.0, 0.0]);
+        assert!(distances[0] == 0.0 && distances[1] > 1.0 && distances[2] > distances[1], "{distances:?}");
+        let mut rows = table(60, 6);
+        let clean = Mahalanobis::fit(&rows, 6).distances(&rows[..6]);
+        rows.extend([f32::NAN, 1.0, 1.0, f32::INFINITY, 0.0, 0.0]);
+        assert_eq!(Mahalanobis::fit(&rows, 6).distances(&rows[..6]), clean);
+        // A dead column that comes alive is far away.
+        let dead: Vec<f32> = normals(2000, 8).into_iter().flat_map(|v| [v as f32, 0.0]).collect();
+        let distances = Mahalanobis::fit(&dead, 2).distances(&[1.0, 0.0, 1.0, 1.0]);
+        assert!(distances[0] < 1.2 && distances[1] > 10.0, "{distances:?}");
+    }
+
+    #[test]
+    fn parts_make_the_same() {
+        let rows = table(60, 6);
+        let fitted = Mahalanobis::fit(&rows, 6);
+        let back = Mahalanobis::from_parts(fitted.mean().to_vec(), &fitted.whitening(), fitted.shrinkage()).unwrap();
+        assert_eq!(back.distances(&rows), fitted.distances(&rows));
+        assert!(Mahalanobis::from_parts(vec![0.0; 2], &[1.0; 3], 0.0).is_none());
+    }
 }

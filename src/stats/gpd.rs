@@ -86,4 +86,84 @@ impl GpdTail {
         let excess = if score.is_nan() { f64::INFINITY } else { score - self.threshold };
         self.share * (-self.excess.minus_log_survival(excess)).exp()
     }
+
+    /// The estimate for a score above every calibration score, where the conformal p-value stands still at `1 / (n + 1)`; never
+    /// above that. `None` within their reach: the conformal p-value holds there.
+    pub fn p_beyond(&self, sorted_calibration: &[f64], score: f64) -> Option<f64> {
+        let within = sorted_calibration.last().is_none_or(|&highest| score <= highest);
+        (!within).then(|| self.p(score).min(1.0 / (sorted_calibration.len() + 1) as f64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::fixtures::{close, normals};
+
+    /// Quantiles of a generalised Pareto distribution at n mid-ranks, ascending.
+    fn quantiles(n: usize, shape: f64, scale: f64) -> Vec<f64> {
+        let at = |i: usize| {
+            let survival: f64 = 1.0 - (i as f64 + 0.5) / n as f64;
+            if shape == 0.0 { -scale * survival.ln() } else { scale * (survival.powf(-shape) - 1.0) / shape }
+        };
+        (0..n).map(at).collect()
+    }
+
+    #[test]
+    fn survival_equals_scipy() {
+        // -scipy.stats.genpareto.logsf(e, shape, scale=scale) for e = 0.1, 1, 30
+        for (shape, scale, expected) in [
+            (0.0, 2.0, [0.05, 0.5, 15.0]),
+            (0.2, 1.5, [0.0662261337501032, 0.6258157147700301, 8.047189562170502]),
+            (0.4, 0.5, [0.19240260284032085, 1.4694666622552977, 8.047189562170502]),
+        ] {
+            for (excess, expected) in [0.1, 1.0, 30.0].into_iter().zip(expected) {
+                close(Gpd { shape, scale }.minus_log_survival(excess), expected, 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    fn fit_recovers_the_parameters() {
+        for (shape, scale) in [(0.0, 2.0), (0.2, 1.5), (0.4, 0.5)] {
+            let fitted = Gpd::fit(&quantiles(5000, shape, scale), 0.5, None).unwrap();
+            assert!((fitted.shape - shape).abs() < 0.02, "{fitted:?}");
+            close(fitted.scale, scale, 0.02);
+        }
+    }
+
+    #[test]
+    fn fit_stays_in_bounds() {
+        assert_eq!(Gpd::fit(&[], 0.5, None), None);
+        assert_eq!(Gpd::fit(&[3.0], 0.5, None).map(|gpd| (gpd.shape, gpd.scale)), Some((0.0, 3.0)));
+        let bounded: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!(Gpd::fit(&bounded, 0.5, None).map(|gpd| gpd.shape), Some(0.0));
+        assert_eq!(Gpd::fit(&quantiles(1000, 1.5, 1.0), 0.5, None).map(|gpd| gpd.shape), Some(0.5));
+    }
+
+    #[test]
+    fn tail_extrapolates() {
+        // P(|N| > 3.5) = 4.7e-4 and P(|N| > 4.5) = 6.8e-6 from 2,000 values: right to a factor of 3 and 12.
+        let mut scores: Vec<f64> = normals(2000, 3).into_iter().map(f64::abs).collect();
+        scores.sort_unstable_by(f64::total_cmp);
+        let tail = GpdTail::fit(&scores).unwrap();
+        assert!((1.4e-4..1.5e-3).contains(&tail.p(3.5)), "{}", tail.p(3.5));
+        assert!((5e-7..9e-5).contains(&tail.p(4.5)), "{}", tail.p(4.5));
+        assert!(tail.p(20.0) > 0.0 && tail.p(20.0) > tail.p(21.0));
+        assert_eq!(tail.p(f64::NEG_INFINITY), tail.share);
+        assert!(tail.p(f64::NAN) <= tail.p(1e9));
+        let highest = scores[1999];
+        assert_eq!(tail.p_beyond(&scores, highest), None);
+        assert!(tail.p_beyond(&scores, highest + 1e-9).is_some_and(|p| p <= 1.0 / 2001.0));
+        assert!(tail.p_beyond(&scores, f64::NAN).is_some_and(|p| p < 1e-6));
+    }
+
+    #[test]
+    fn no_tail_from_too_few_or_ties() {
+        let ascending: Vec<f64> = (0..50).map(f64::from).collect();
+        assert!(GpdTail::fit(&ascending).is_some());
+        assert_eq!(GpdTail::fit(&ascending[1..]), None);
+        assert_eq!(GpdTail::fit(&[1.0; 500]), None);
+        assert_eq!(GpdTail::fit(&[]), None);
+    }
 }

@@ -142,3 +142,83 @@ fn groups(normal: &[f64], anomalous: &[f64]) -> Vec<Group> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::fixtures::{close, table};
+    use proptest::prelude::*;
+
+    const NORMAL: [f64; 7] = [0.1, 0.2, 0.2, 0.35, 0.4, 0.4, 0.5];
+    const ANOMALOUS: [f64; 5] = [0.2, 0.4, 0.4, 0.8, 0.9];
+
+    #[test]
+    fn equal_scikit_learn() {
+        // roc_auc_score and average_precision_score, scikit-learn 1.9.1; ties in both
+        close(auroc(&NORMAL, &ANOMALOUS).unwrap(), 0.7428571428571429, 1e-14);
+        close(average_precision(&NORMAL, &ANOMALOUS).unwrap(), 0.7194805194805194, 1e-14);
+        let normal: Vec<f64> = table(97, 1).into_iter().map(f64::from).collect();
+        let anomalous: Vec<f64> = table(41, 3).chunks(3).map(|row| f64::from(row[1])).collect();
+        close(auroc(&normal, &anomalous).unwrap(), 0.9826502388735228, 1e-14);
+        close(average_precision(&normal, &anomalous).unwrap(), 0.9717459422335722, 1e-14);
+    }
+
+    #[test]
+    fn clopper_pearson_equals_scipy() {
+        // scipy.stats.binomtest(k, n).proportion_ci(confidence, "exact")
+        for (k, n, confidence, low, high) in [
+            (0, 100, 0.95, 0.0, 0.03621669264519054),
+            (7, 100, 0.95, 0.028605288907418584, 0.13891972845586648),
+            (100, 100, 0.95, 0.9637833073548094, 1.0),
+            (1, 3, 0.9, 0.01695242750844312, 0.8646496378284162),
+            (1003, 100_000, 0.99, 0.009236662832573773, 0.010870344422208343),
+        ] {
+            let got = clopper_pearson(k, n, confidence);
+            close(got.0, low, 1e-8);
+            close(got.1, high, 1e-8);
+        }
+        assert_eq!(clopper_pearson(0, 0, 0.95), (0.0, 1.0));
+    }
+
+    #[test]
+    fn degenerate_sets() {
+        assert_eq!((auroc(&[], &[1.0]), auroc(&[1.0], &[])), (None, None));
+        assert_eq!((average_precision(&[1.0], &[]), average_precision(&[], &[1.0])), (None, Some(1.0)));
+        assert_eq!(auroc(&[1.0; 9], &[1.0; 4]), Some(0.5));
+        assert_eq!(auroc(&[-0.0], &[0.0]), Some(0.5));
+        assert_eq!(auroc(&[1e9], &[f64::NAN]), Some(1.0));
+        assert_eq!(auroc(&[f64::NAN], &[-f64::NAN]), Some(0.5));
+        assert!(roc_curve(&[], &[1.0]).is_empty());
+    }
+
+    #[test]
+    fn confusion_counts() {
+        let pairs = [(true, true), (true, false), (true, true), (false, true), (false, false), (false, false)];
+        let counts = Confusion::count(pairs);
+        assert_eq!(counts, Confusion { true_positive: 2, false_positive: 1, true_negative: 2, false_negative: 1 });
+        assert_eq!(counts.recall(), Some(2.0 / 3.0));
+        assert_eq!(counts.precision(), Some(2.0 / 3.0));
+        assert_eq!(counts.false_alarm_rate(), Some(1.0 / 3.0));
+        assert_eq!(Confusion::default().recall(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn auroc_is_the_area_and_the_pair_count(
+            normal in prop::collection::vec(-9i32..9, 1..40), anomalous in prop::collection::vec(-9i32..9, 1..40)
+        ) {
+            let pairs = normal.iter().flat_map(|n| anomalous.iter().map(move |a| f64::from(1 + a.cmp(n) as i32) / 2.0));
+            let expected = pairs.sum::<f64>() / (normal.len() * anomalous.len()) as f64;
+            let real = |values: &[i32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
+            let (normal, anomalous) = (real(&normal), real(&anomalous));
+            prop_assert!((auroc(&normal, &anomalous).unwrap() - expected).abs() < 1e-12);
+            let curve = roc_curve(&normal, &anomalous);
+            let area: f64 = curve
+                .windows(2)
+                .map(|w| (w[1].false_alarm_rate - w[0].false_alarm_rate) * 0.5 * (w[0].recall + w[1].recall))
+                .sum();
+            prop_assert!((area - expected).abs() < 1e-12);
+            prop_assert!(curve.last().is_some_and(|last| last.false_alarm_rate == 1.0 && last.recall == 1.0));
+        }
+    }
+}

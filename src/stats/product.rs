@@ -8,7 +8,7 @@ pub(super) const BLOCK: usize = 64;
 /// others come with it.
 const FEWEST_COLUMNS: usize = 8;
 
-/// `rows` ([n, dim], row-major) as columns [dim, >= n], each mapped by `map(column index, value)`; padded with zeros.
+/// `rows` (`[n, dim]`, row-major) as columns `[dim, >= n]`, each mapped by `map(column index, value)`; padded with zeros.
 pub(super) fn columns(rows: &[f32], dim: usize, map: impl Fn(usize, f32) -> f32) -> DMatrix<f32> {
     let n = rows.len() / dim;
     let mut columns = DMatrix::zeros(dim, n.max(FEWEST_COLUMNS));
@@ -20,7 +20,7 @@ pub(super) fn columns(rows: &[f32], dim: usize, map: impl Fn(usize, f32) -> f32)
     columns
 }
 
-/// Mean of each column of the rows ([n, dim]) in f64, rows that are not finite left out; and how many are in.
+/// Mean of each column of the rows (`[n, dim]`) in f64, rows that are not finite left out; and how many are in.
 pub(super) fn column_means(rows: &[f32], dim: usize) -> (Vec<f64>, usize) {
     let mut sums = vec![0.0; dim];
     let mut count = 0;
