@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::calibrate::Calibration;
 use crate::components::Component;
 use crate::detector::Detector;
-use crate::error::{Failure, Kind, Result};
+use crate::error::{Failure, Result};
 use crate::measure::anomaly_map;
 use crate::model::device;
 use crate::pipeline::{Keep, Pipeline, Reduction};
@@ -100,8 +100,8 @@ impl Scorer {
     /// Loads the version that `models/<name>/current` names and checks that it fits the pipeline.
     ///
     /// # Errors
-    /// [`Kind::Model`] when there is none, it is damaged or was made for another input, model or score;
-    /// [`Kind::Data`] when its calibration cannot support the pipeline's alpha.
+    /// [`crate::error::Kind::Model`] when there is none, it is damaged or was made for another input, model or score;
+    /// [`crate::error::Kind::Data`] when its calibration cannot support the pipeline's alpha.
     pub fn load(pipeline: &Pipeline, models: &Path, device: &str) -> Result<Self> {
         let version = store::load(models, pipeline)?;
         let calibration = Calibration::new(version.calibration.clone(), pipeline.spec.calibration)
@@ -134,7 +134,7 @@ impl Scorer {
     /// Judges frames, in order. Frames are batched on the device, tiles of several frames together.
     ///
     /// # Errors
-    /// [`Kind::Internal`] when the device fails.
+    /// [`crate::error::Kind::Internal`] when the device fails.
     pub fn score(&mut self, frames: &[Prepared]) -> Result<Vec<Verdict>> {
         let examined = self.detector.examine(&frames.iter().collect::<Vec<_>>())?;
         frames.iter().zip(examined).map(|(frame, examined)| self.judge(frame, &examined.tiles, examined.latents)).collect()

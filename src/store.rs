@@ -259,7 +259,7 @@ fn versions(home: &Path) -> Result<Vec<String>> {
 }
 
 fn digests(folder: &Path) -> Result<Digests> {
-    let digest = |file: &str| {
+    let digest = |file: &str| -> Result<String> {
         let path = folder.join(file);
         let bytes = fs::read(&path).map_err(|error| Failure::io(&path, error))?;
         Ok(blake3::hash(&bytes).to_hex().to_string())
