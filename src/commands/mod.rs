@@ -1,5 +1,6 @@
 //! One file a subcommand: its arguments and what it does. Results go to stdout, everything else to stderr.
 
+mod cells;
 pub mod demo;
 pub mod evaluate;
 pub mod inspect;
