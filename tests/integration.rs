@@ -1,4 +1,7 @@
-//! One binary for all integration tests; one file an area.
+//! Integration tests: one binary, one file an area, a fresh folder a test.
 
-#[path = "integration/decode.rs"]
-mod decode;
+mod integration {
+    mod decode;
+    mod draw;
+    mod query;
+}

@@ -42,14 +42,22 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     }
     let mut rejected = Vec::new();
     for path in &args.files {
-        let report = FileReport::of(path, input, args.npy.as_deref())?;
-        if args.json { print_json(&report)? } else { report.print() }
-        rejected.extend(report.rejection.map(|rejection| format!("{}: {}: {}", path.display(), rejection.reason, rejection.detail)));
+        let report = FileReport::of(path, &settings.limits, input, args.npy.as_deref())?;
+        if args.json {
+            print_json(&report)?
+        } else {
+            report.print()
+        }
+        rejected.extend(
+            report.rejection.map(|rejection| format!("{}: {}: {}", path.display(), rejection.reason, rejection.detail)),
+        );
     }
     match rejected.as_slice() {
         [] => Ok(()),
         [one] => Err(Failure::new(Kind::Data, one.as_str())),
-        many => Err(Failure::new(Kind::Data, format!("{} of {} files:\n{}", many.len(), args.files.len(), many.join("\n")))),
+        many => {
+            Err(Failure::new(Kind::Data, format!("{} of {} files:\n{}", many.len(), args.files.len(), many.join("\n"))))
+        }
     }
 }
 
@@ -124,14 +132,13 @@ impl From<Rejection> for Refusal {
 }
 
 impl FileReport {
-    fn of(path: &Path, input: Option<&Input>, npy: Option<&Path>) -> Result<Self> {
-        let limits = Limits::default();
+    fn of(path: &Path, limits: &Limits, input: Option<&Input>, npy: Option<&Path>) -> Result<Self> {
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let mut report =
             Self { file: path.to_path_buf(), bytes, digest: None, format: None, frames: Vec::new(), rejection: None };
-        let opened = image::read(path, &limits).and_then(|content| {
+        let opened = image::read(path, limits).and_then(|content| {
             report.digest = Some(blake3::hash(&content).to_hex().to_string());
-            image::open(content, &limits)
+            image::open(content, limits)
         });
         match opened {
             Ok(file) => report.read_frames(file, input, npy)?,
@@ -197,7 +204,9 @@ impl FrameReport {
             Some(PreparedReport::Ready { width, height, channels, tiles, scaled }) => {
                 println!("    prepared: {width} x {height} x {channels}, {tiles} tiles, scaled {scaled}");
             }
-            Some(PreparedReport::Refused { rejection }) => println!("    refused: {}: {}", rejection.reason, rejection.detail),
+            Some(PreparedReport::Refused { rejection }) => {
+                println!("    refused: {}: {}", rejection.reason, rejection.detail)
+            }
             None => {}
         }
         self.npy.iter().for_each(|path| println!("    written: {}", path.display()));
@@ -230,14 +239,10 @@ impl Range {
         let max = above.iter().copied().fold(upper, f32::max);
         let min = below.iter().copied().fold(upper, f32::min);
         // An even count has two middle values; their mean is the median, as in NumPy.
-        let lower = below.iter().copied().reduce(f32::max).filter(|_| pixels_are_even(above.len(), middle)).unwrap_or(upper);
+        let is_even = (below.len() + above.len()) % 2 == 1;
+        let lower = below.iter().copied().reduce(f32::max).filter(|_| is_even).unwrap_or(upper);
         Self { min: Some(min), median: Some(lower.midpoint(upper)), max: Some(max) }
     }
-}
-
-/// Whether `middle` values below and `above` values above the upper middle add up to an even count with it.
-fn pixels_are_even(above: usize, middle: usize) -> bool {
-    (above + middle) % 2 == 1
 }
 
 impl std::fmt::Display for Range {

@@ -23,6 +23,7 @@ mod unpack;
 use chrono::{DateTime, Utc};
 
 pub use format::Format;
+pub use idx::idx_labels;
 pub use read::read;
 
 /// One image of a file, at full depth, in physical units.

@@ -1,1 +1,3 @@
 //! Report tables: schema, Parquet writer, queries.
+
+pub mod query;
