@@ -1,0 +1,4 @@
+//! The program from the outside, one file an area.
+
+#[path = "integration/simulate.rs"]
+mod simulate;
