@@ -16,11 +16,14 @@ pub struct Settings {
     pub pipelines: PathBuf,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
+    /// What a file may ask for.
+    #[serde(skip)]
+    pub limits: crate::image::Limits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { state: "state".into(), models: "models".into(), pipelines: "pipelines".into(), device: "auto".into() }
+        Self { state: "state".into(), models: "models".into(), pipelines: "pipelines".into(), device: "auto".into(), limits: crate::image::Limits::default() }
     }
 }
 

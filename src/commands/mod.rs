@@ -4,6 +4,7 @@ mod cells;
 pub mod demo;
 pub mod evaluate;
 pub mod inspect;
+pub mod labelled;
 pub mod query;
 pub mod score;
 pub mod show;

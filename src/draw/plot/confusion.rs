@@ -6,41 +6,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::{Area, FONT, colour, failed, framed, headed, label, svg};
 use crate::draw::colour::{BLUE, INK, VERMILION};
 use crate::error::Result;
-
-/// Frames by truth and verdict.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Confusion {
-    /// Anomalous, flagged.
-    pub true_positive: usize,
-    /// Anomalous, passed.
-    pub false_negative: usize,
-    /// Normal, flagged: a false alarm.
-    pub false_positive: usize,
-    /// Normal, passed.
-    pub true_negative: usize,
-}
-
-impl Confusion {
-    /// Counts one frame.
-    pub fn add(&mut self, anomalous: bool, flagged: bool) {
-        *match (anomalous, flagged) {
-            (true, true) => &mut self.true_positive,
-            (true, false) => &mut self.false_negative,
-            (false, true) => &mut self.false_positive,
-            (false, false) => &mut self.true_negative,
-        } += 1;
-    }
-
-    /// Share of the anomalous frames that were flagged; `None` without any.
-    pub fn recall(&self) -> Option<f64> {
-        share(self.true_positive, self.true_positive + self.false_negative)
-    }
-
-    /// Share of the normal frames that were flagged; `None` without any.
-    pub fn false_alarm_rate(&self) -> Option<f64> {
-        share(self.false_positive, self.false_positive + self.true_negative)
-    }
-}
+use crate::stats::metrics::Confusion;
 
 /// The matrix as lines of text, rows by truth.
 pub fn confusion_text(counts: &Confusion) -> String {
@@ -110,12 +76,7 @@ mod tests {
 
     #[test]
     fn counts_and_shares_are_where_they_belong() {
-        let mut counts = Confusion::default();
-        for (anomalous, flagged) in [(true, true), (true, true), (true, false), (false, true), (false, false)] {
-            counts.add(anomalous, flagged);
-        }
-        assert_eq!(counts.recall(), Some(2.0 / 3.0));
-        assert_eq!(counts.false_alarm_rate(), Some(0.5));
+        let counts = Confusion::count([(true, true), (true, true), (true, false), (false, true), (false, false)]);
         let text = confusion_text(&counts);
         assert!(text.contains("recall 66.67 %") && text.contains("false alarms 50.00 %"));
         assert!(confusion_svg("digits", &counts).unwrap().contains("66.7 %"));

@@ -9,7 +9,7 @@ use std::fmt::Display;
 
 use plotters::prelude::*;
 
-pub use self::confusion::{Confusion, confusion_svg, confusion_text};
+pub use self::confusion::{confusion_svg, confusion_text};
 pub use self::histogram::score_histogram_svg;
 pub use self::loss::{EpochPoint, loss_svg};
 pub use self::roc::{RocCurve, roc_svg};
