@@ -94,7 +94,7 @@ impl Detector {
         for corners in frame.tiles.chunks(BATCH) {
             let batch: Vec<Tile> = corners.iter().map(|&corner| (0, frame, corner)).collect();
             let x = gather(&batch, &self.shapes);
-            let inference = self.vae.infer(&x)?;
+            let inference = self.vae.reconstruct(&x)?;
             let observation = self.vae.observation();
             for ((&corner, x), output) in
                 corners.iter().zip(x.chunks_exact(image)).zip(inference.output.chunks_exact(image))

@@ -177,6 +177,21 @@ impl Vae {
         }
     }
 
+    /// Channels of an image.
+    pub fn channels(&self) -> usize {
+        self.network.image.c
+    }
+
+    /// Side of an image in pixels.
+    pub fn size(&self) -> usize {
+        self.network.image.h
+    }
+
+    /// Number of values of an image.
+    pub fn image_len(&self) -> usize {
+        self.network.image.len()
+    }
+
     /// Number of values of a latent.
     pub fn latent_len(&self) -> usize {
         self.network.latent.len()

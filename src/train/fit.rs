@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::data::Sample;
 use crate::error::{Failure, Kind, Result};
 use crate::measure::kl;
-use crate::model::vae::{Step, Vae, Weights};
+use crate::model::{Step, Vae, Weights};
 use crate::pipeline::Training;
 
 /// Images inferred at once.
@@ -111,7 +111,6 @@ pub fn fit(
     stop: &AtomicBool,
     on: &mut dyn FnMut(Event),
 ) -> Result<History> {
-    let size = tile_side(vae);
     let mut random = ChaCha8Rng::seed_from_u64(training.seed);
     let mut order = train.to_vec();
     let per_epoch = training.tiles_per_epoch.unwrap_or(order.len()).min(order.len());
@@ -149,7 +148,7 @@ pub fn fit(
             break;
         }
         let images_per_s = per_epoch as f64 / start.elapsed().as_secs_f64();
-        let (validation_nll, validation_kl, active_units) = judge(vae, samples, &judged, size)?;
+        let (validation_nll, validation_kl, active_units) = judge(vae, samples, &judged)?;
         let entry = Epoch {
             epoch,
             beta: last.beta,
@@ -196,13 +195,13 @@ fn schedule(training: &Training, beta: f32, done: usize, steps_an_epoch: usize) 
 }
 
 /// Mean reconstruction loss and KL a tile, and the number of active latent units.
-fn judge(vae: &mut Vae, samples: &[Sample], tiles: &[TileRef], _size: usize) -> Result<(f64, f64, usize)> {
+fn judge(vae: &mut Vae, samples: &[Sample], tiles: &[TileRef]) -> Result<(f64, f64, usize)> {
     let latent = vae.latent_len();
     let (mut nll, mut divergence) = (0.0, 0.0);
     let mut moments = vec![[0.0f64; 2]; latent];
     for batch in tiles.chunks(INFER_BATCH) {
         let x = gather(samples, batch, vae);
-        let inference = vae.infer(&x)?;
+        let inference = vae.reconstruct(&x)?;
         let observation = vae.observation();
         let image = x.len() / batch.len();
         for (x, output) in x.chunks_exact(image).zip(inference.output.chunks_exact(image)) {
@@ -224,7 +223,7 @@ fn judge(vae: &mut Vae, samples: &[Sample], tiles: &[TileRef], _size: usize) -> 
 
 /// Copies tiles into one batch, `[N, C, S, S]`.
 pub fn gather(samples: &[Sample], tiles: &[TileRef], vae: &Vae) -> Vec<f32> {
-    let size = tile_side(vae);
+    let size = vae.size();
     let image = vae.image_len();
     let mut batch = vec![0.0; tiles.len() * image];
     for (tile, out) in tiles.iter().zip(batch.chunks_exact_mut(image)) {
@@ -232,10 +231,6 @@ pub fn gather(samples: &[Sample], tiles: &[TileRef], vae: &Vae) -> Vec<f32> {
         prepared.copy_tile(prepared.tiles[tile.tile], size, out);
     }
     batch
-}
-
-fn tile_side(vae: &Vae) -> usize {
-    vae.size()
 }
 
 /// At most `count` of the tiles, evenly spread.

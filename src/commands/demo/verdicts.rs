@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::commands::cells::{flag, number, number_text, string};
 use crate::commands::show::{INPUT, picture, regions};
 use crate::draw::colour::{GREEN, VERMILION};
-use crate::draw::plot::Confusion;
+use crate::stats::metrics::Confusion;
 use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail};
 use crate::error::Result;
 use crate::report::query::Reports;
@@ -111,13 +111,10 @@ impl Board {
     }
 
     fn confusion(&self, pipeline: &str) -> Confusion {
-        let mut count = Confusion::default();
-        for ((_, _), entry) in self.entries.iter().filter(|((name, _), _)| name == pipeline) {
-            if let Some(verdict) = &entry.verdict {
-                count.add(entry.kind.is_some(), verdict.flagged);
-            }
-        }
-        count
+        let entries = self.entries.iter().filter(|((name, _), _)| name == pipeline).map(|(_, entry)| entry);
+        Confusion::count(
+            entries.filter_map(|entry| Some((entry.kind.is_some(), entry.verdict.as_ref()?.flagged))),
+        )
     }
 
     /// Anomalous frames that were passed, with their kind.
