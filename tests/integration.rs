@@ -3,4 +3,5 @@
 mod integration {
     mod draw;
     mod query;
+    mod show;
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::commands::cells::{flag, number, number_text, string};
 use crate::commands::show::{INPUT, picture, regions};
 use crate::draw::colour::{GREEN, VERMILION};
-use crate::stats::metrics::Confusion;
 use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail};
 use crate::error::Result;
 use crate::report::query::Reports;
+use crate::stats::metrics::Confusion;
 
 use super::samples::Sample;
 
@@ -112,9 +112,7 @@ impl Board {
 
     fn confusion(&self, pipeline: &str) -> Confusion {
         let entries = self.entries.iter().filter(|((name, _), _)| name == pipeline).map(|(_, entry)| entry);
-        Confusion::count(
-            entries.filter_map(|entry| Some((entry.kind.is_some(), entry.verdict.as_ref()?.flagged))),
-        )
+        Confusion::count(entries.filter_map(|entry| Some((entry.kind.is_some(), entry.verdict.as_ref()?.flagged))))
     }
 
     /// Anomalous frames that were passed, with their kind.
