@@ -26,7 +26,7 @@ def check_table(folder: Path) -> int:
 
     duck = duckdb.sql(f"SELECT * FROM read_parquet('{pattern}', hive_partitioning = true, union_by_name = true)")
     duck_types = dict(zip(duck.columns, map(str, duck.types)))
-    duck_rows = duckdb.sql("SELECT COUNT(*) FROM duck").fetchone()[0]
+    duck_rows = duckdb.sql("SELECT COUNT(*) FROM duck").fetchall()[0][0]
 
     lazy = polars.scan_parquet(pattern, hive_partitioning=True, missing_columns="insert")
     frame = lazy.collect()
@@ -46,7 +46,7 @@ def check_table(folder: Path) -> int:
 
     for name in (name for name in ("score", "p_value", "threshold") if name in frame.columns):
         assert frame.schema[name] == polars.Float64, (folder, name)
-        total = duckdb.sql(f"SELECT SUM({name}) FROM duck").fetchone()[0]
+        total = duckdb.sql(f"SELECT SUM({name}) FROM duck").fetchall()[0][0]
         for other in (frame[name].sum(), pandas_frame[name].sum()):
             assert abs(other - total) <= 1e-9 * max(1.0, abs(total)), (folder, name, total, other)
     for name in (name for name, dtype in frame.schema.items() if dtype == polars.Binary):
