@@ -23,7 +23,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { state: "state".into(), models: "models".into(), pipelines: "pipelines".into(), device: "auto".into(), limits: crate::image::Limits::default() }
+        Self {
+            state: "state".into(),
+            models: "models".into(),
+            pipelines: "pipelines".into(),
+            device: "auto".into(),
+            limits: crate::image::Limits::default(),
+        }
     }
 }
 

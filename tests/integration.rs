@@ -3,5 +3,6 @@
 mod integration {
     mod draw;
     mod query;
+    mod show;
     mod simulate;
 }
