@@ -68,7 +68,7 @@ impl Engine {
         let image = plan.network.image.len();
         let n = x.len() / image;
         let mut result = plan.room(n, features);
-        let chunk = if n == 1 { 1 } else { plan.chunk.min(n.div_ceil(rayon::current_num_threads())) };
+        let chunk = self.share(n);
         let slots = slots(&mut result, x, &plan.sizes(), chunk);
         spread(slots, |slot| self.with_workspace(false, |space| plan.infer(&self.weights, slot, space)));
         result
@@ -80,7 +80,7 @@ impl Engine {
         let (latent, image) = (plan.network.latent.len(), plan.network.image.len());
         let n = z.len() / latent;
         let mut output = vec![0.0; n * image];
-        let chunk = if n == 1 { 1 } else { plan.chunk.min(n.div_ceil(rayon::current_num_threads())) };
+        let chunk = self.share(n);
         let tasks: Vec<_> = z.chunks(chunk * latent).zip(output.chunks_mut(chunk * image)).collect();
         spread(tasks, |(z, output)| self.with_workspace(false, |space| plan.decode(&self.weights, z, output, space)));
         output
@@ -128,6 +128,12 @@ impl Engine {
         let Parts { nll, kl } = self.gradients(x, noise, step.beta, observation);
         let gradient_norm = self.optimiser.step(&mut self.weights, &self.gradients[0], step);
         StepLoss { nll, kl, gradient_norm }
+    }
+
+    /// Samples a task takes of `n`, so that every thread has one.
+    fn share(&self, n: usize) -> usize {
+        let threads = if n > 1 { rayon::current_num_threads() } else { 1 };
+        n.div_ceil(threads).clamp(1, self.plan.chunk)
     }
 
     /// Runs `f` with a workspace of its own.

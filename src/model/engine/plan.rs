@@ -2,7 +2,7 @@
 
 use super::stack::{Activations, Scratch, Stack};
 use crate::model::LOG_VAR_LIMIT;
-use crate::model::likelihood::Observation;
+use crate::model::likelihood::{Observation, kl_of_one};
 use crate::model::network::Network;
 use crate::model::vae::{Inference, Parts};
 
@@ -189,7 +189,7 @@ impl Plan {
             for (d, z) in z.iter_mut().enumerate() {
                 let (mean, log_var) = (posterior[d], posterior[dim + d].clamp(-LOG_VAR_LIMIT, LOG_VAR_LIMIT));
                 *z = mean + (0.5 * log_var).exp() * noise[start + d * positions];
-                kl += 0.5 * f64::from(mean * mean + log_var.exp_m1() - log_var);
+                kl += kl_of_one(mean, log_var);
             }
         }
         kl
