@@ -1,6 +1,7 @@
 //! The program from the outside: one binary, one file an area, a fresh folder a test.
 
 mod integration {
+    mod decode;
     mod draw;
     mod query;
     mod show;
