@@ -138,8 +138,8 @@ impl Calibration {
     /// [`Kind::Data`] with the number needed, when there are too few for alpha and delta.
     pub fn new(mut scores: Vec<f64>, asked: pipeline::Calibration) -> Result<Self> {
         scores.sort_by(f64::total_cmp);
-        let certificate = conformal::threshold(&scores, asked.alpha, asked.delta)
-            .map_err(|_| too_few(scores.len(), asked))?;
+        let certificate =
+            conformal::threshold(&scores, asked.alpha, asked.delta).map_err(|_| too_few(scores.len(), asked))?;
         Ok(Self { beyond: GpdTail::fit(&scores), certificate, sorted: scores, asked })
     }
 

@@ -1,1 +1,28 @@
-//! The stages wired: watch, decode, score, write.
+//! The stages wired: intake, decode, score, write. Channels are bounded, so a slow disk slows the intake down.
+//!
+//! ```text
+//! intake ─Job→ decode×N ─Item→ score×1 ─Row→ write×1 ─> reports, ledger
+//! ```
+//! Built from the sink backwards; stopping drops the first sender, each stage drains and ends, the writer last. A file is
+//! acknowledged in the ledger when all its frames are committed, and not before: whatever happens, it is found again.
+
+mod budget;
+mod decode;
+mod flight;
+mod intake;
+mod judge;
+mod lane;
+mod progress;
+mod stages;
+mod supervise;
+mod tables;
+mod work;
+mod write;
+
+pub use intake::Intake;
+pub use lane::{Judge, Lane, Plan};
+pub use progress::{Progress, Summary};
+pub use supervise::{Orders, run};
+
+#[cfg(test)]
+mod tests;

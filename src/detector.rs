@@ -84,11 +84,7 @@ impl Detector {
     ///
     /// # Errors
     /// [`crate::error::Kind::Internal`] when the device fails.
-    pub fn reconstruct(
-        &mut self,
-        frame: &Prepared,
-        put: &mut dyn FnMut((usize, usize), &[f32], &[f32]),
-    ) -> Result<()> {
+    pub fn reconstruct(&mut self, frame: &Prepared, put: &mut dyn FnMut((usize, usize), &[f32], &[f32])) -> Result<()> {
         let image = self.shapes.image_len();
         let (mut x_hat, mut residual) = (vec![0.0; image], vec![0.0; image]);
         for corners in frame.tiles.chunks(BATCH) {

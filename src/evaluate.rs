@@ -125,19 +125,18 @@ pub fn evaluate(
     );
     let alarms = normal.iter().filter(|scores| scores.flagged).count();
     let (low, high) = clopper_pearson(alarms, normal.len().max(1), CONFIDENCE);
-    let names: Vec<&String> = normal.first().or(all.first().copied()).map_or(Vec::new(), |s| s.components.keys().collect());
+    let names: Vec<&String> =
+        normal.first().or(all.first().copied()).map_or(Vec::new(), |s| s.components.keys().collect());
     let column = |frames: &[&Scores], name: &str| -> Vec<f64> { frames.iter().map(|s| s.components[name]).collect() };
     let normal_refs: Vec<&Scores> = normal.iter().collect();
-    let components: BTreeMap<String, Figures> = names
-        .iter()
-        .map(|&name| (name.clone(), figures(&column(&normal_refs, name), &column(&all, name))))
-        .collect();
+    let components: BTreeMap<String, Figures> =
+        names.iter().map(|&name| (name.clone(), figures(&column(&normal_refs, name), &column(&all, name)))).collect();
     let combined = |frames: &[&Scores]| -> Vec<f64> { frames.iter().map(|scores| scores.combined).collect() };
     let kinds = anomalous.iter().map(|(kind, frames)| {
         let frames: Vec<&Scores> = frames.iter().collect();
-        let ranked = names.iter().filter_map(|&name| {
-            Some((name.clone(), auroc(&column(&normal_refs, name), &column(&frames, name))?))
-        });
+        let ranked = names
+            .iter()
+            .filter_map(|&name| Some((name.clone(), auroc(&column(&normal_refs, name), &column(&frames, name))?)));
         let best_component = ranked.max_by(|a, b| a.1.total_cmp(&b.1));
         let flagged = frames.iter().filter(|scores| scores.flagged).count();
         let kind_figures = Kind {

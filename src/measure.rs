@@ -69,7 +69,13 @@ impl Shapes {
 }
 
 /// Measures image `index` of a batch: `x` is the batch `[N, C, S, S]` that `inference` saw.
-pub fn measure(index: usize, x: &[f32], inference: &Inference, observation: &Observation, shapes: &Shapes) -> Measurement {
+pub fn measure(
+    index: usize,
+    x: &[f32],
+    inference: &Inference,
+    observation: &Observation,
+    shapes: &Shapes,
+) -> Measurement {
     let (image, latent) = (shapes.image_len(), shapes.latent_len());
     let x = &x[index * image..][..image];
     let output = &inference.output[index * image..][..image];

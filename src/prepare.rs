@@ -105,7 +105,8 @@ fn resample(frame: Frame, size: usize) -> Frame {
     let plane = frame.width * frame.height;
     let mut pixels = Vec::with_capacity(frame.channels * size * size);
     for channel in frame.pixels.chunks_exact(plane) {
-        let source = image::ImageBuffer::<image::Luma<f32>, _>::from_raw(frame.width as u32, frame.height as u32, channel);
+        let source =
+            image::ImageBuffer::<image::Luma<f32>, _>::from_raw(frame.width as u32, frame.height as u32, channel);
         if let Some(source) = source {
             let filter = image::imageops::FilterType::Triangle;
             pixels.extend(image::imageops::resize(&source, size as u32, size as u32, filter).into_raw());
@@ -118,7 +119,10 @@ fn resample(frame: Frame, size: usize) -> Frame {
 fn cut(width: usize, height: usize, input: &Input) -> Result<Vec<(usize, usize)>, Rejection> {
     let size = input.size;
     let wrong = |takes: String| {
-        Err(Rejection::new(Reason::WrongSize, format!("the frame is {width}x{height} pixels, the pipeline takes {takes}")))
+        Err(Rejection::new(
+            Reason::WrongSize,
+            format!("the frame is {width}x{height} pixels, the pipeline takes {takes}"),
+        ))
     };
     match input.tile {
         None if width == size && height == size => Ok(vec![(0, 0)]),
@@ -126,7 +130,10 @@ fn cut(width: usize, height: usize, input: &Input) -> Result<Vec<(usize, usize)>
         Some(_) if width < size || height < size => wrong(format!("at least {size}x{size}")),
         Some(tile) => {
             let columns = starts(width, size, tile.stride);
-            Ok(starts(height, size, tile.stride).into_iter().flat_map(|y| columns.iter().map(move |&x| (x, y))).collect())
+            Ok(starts(height, size, tile.stride)
+                .into_iter()
+                .flat_map(|y| columns.iter().map(move |&x| (x, y)))
+                .collect())
         }
     }
 }
@@ -155,7 +162,16 @@ mod tests {
 
     fn frame(width: usize, height: usize, pixels: Vec<f32>) -> Frame {
         let channels = pixels.len() / (width * height);
-        Frame { index: 0, width, height, channels, pixels, depth: Depth::Unsigned(16), observed_at: None, exposure_s: None }
+        Frame {
+            index: 0,
+            width,
+            height,
+            channels,
+            pixels,
+            depth: Depth::Unsigned(16),
+            observed_at: None,
+            exposure_s: None,
+        }
     }
 
     fn input(size: usize, tile: Option<Tile>) -> Input {

@@ -104,8 +104,11 @@ impl Scorer {
     /// [`crate::error::Kind::Data`] when its calibration cannot support the pipeline's alpha.
     pub fn load(pipeline: &Pipeline, models: &Path, device: &str) -> Result<Self> {
         let version = store::load(models, pipeline)?;
-        let calibration = Calibration::new(version.calibration.clone(), pipeline.spec.calibration)
-            .map_err(|failure| Failure { message: format!("pipeline {}: {}", pipeline.name, failure.message), ..failure })?;
+        let calibration =
+            Calibration::new(version.calibration.clone(), pipeline.spec.calibration).map_err(|failure| Failure {
+                message: format!("pipeline {}: {}", pipeline.name, failure.message),
+                ..failure
+            })?;
         let identity = Identity {
             model_version: version.manifest.version.clone(),
             model_digest: version.manifest.digests.weights.clone(),
@@ -137,7 +140,11 @@ impl Scorer {
     /// [`crate::error::Kind::Internal`] when the device fails.
     pub fn score(&mut self, frames: &[Prepared]) -> Result<Vec<Verdict>> {
         let examined = self.detector.examine(&frames.iter().collect::<Vec<_>>())?;
-        frames.iter().zip(examined).map(|(frame, examined)| self.judge(frame, &examined.tiles, examined.latents)).collect()
+        frames
+            .iter()
+            .zip(examined)
+            .map(|(frame, examined)| self.judge(frame, &examined.tiles, examined.latents))
+            .collect()
     }
 
     fn judge(&mut self, frame: &Prepared, tiles: &[Components], latents: Vec<Vec<f32>>) -> Result<Verdict> {

@@ -4,4 +4,6 @@ mod integration {
     mod decode;
     mod draw;
     mod query;
+    mod show;
+    mod simulate;
 }

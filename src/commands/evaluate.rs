@@ -105,14 +105,21 @@ fn by_label(samples: Samples, selection: &Selection) -> Result<Split> {
         tracing::warn!(unlabelled, labels = %path.display(), "frames without a label are left out");
     }
     if normal.is_empty() || kinds.is_empty() {
-        let found = format!("{} normal and {} anomalous frames", normal.len(), kinds.values().map(Vec::len).sum::<usize>());
+        let found =
+            format!("{} normal and {} anomalous frames", normal.len(), kinds.values().map(Vec::len).sum::<usize>());
         return Err(Failure::new(Kind::Data, format!("{}: {found}; both are needed", path.display())));
     }
     Ok((normal, kinds, samples.rejected.len()))
 }
 
-fn draw(folder: &Path, evaluation: &Evaluation, normal: &[Scores], anomalous: &BTreeMap<String, Vec<Scores>>) -> Result<()> {
-    let combined = |scores: &mut dyn Iterator<Item = &Scores>| scores.map(|scores| scores.combined).collect::<Vec<f64>>();
+fn draw(
+    folder: &Path,
+    evaluation: &Evaluation,
+    normal: &[Scores],
+    anomalous: &BTreeMap<String, Vec<Scores>>,
+) -> Result<()> {
+    let combined =
+        |scores: &mut dyn Iterator<Item = &Scores>| scores.map(|scores| scores.combined).collect::<Vec<f64>>();
     let normal = combined(&mut normal.iter());
     let anomalous = combined(&mut anomalous.values().flatten());
     std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;

@@ -13,8 +13,11 @@ pub mod status;
 pub mod train;
 pub mod watch;
 
+use std::path::{Path, PathBuf};
+
 use crate::cli::Command;
-use crate::error::Result;
+use crate::error::{Failure, Kind, Result};
+use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 
 /// Runs one subcommand.
@@ -34,4 +37,19 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(&args, settings),
         Command::Simulate(args) => simulate::run(&args, settings),
     }
+}
+
+/// Every pipeline of a folder, by name.
+///
+/// # Errors
+/// [`Kind::Settings`] where the folder or a file in it cannot be read.
+pub(crate) fn pipelines(folder: &Path) -> Result<Vec<Pipeline>> {
+    let entries = std::fs::read_dir(folder).map_err(|error| {
+        Failure::new(Kind::Settings, format!("cannot read the pipelines in {}: {error}", folder.display()))
+            .hint("name the folder with --pipelines DIR")
+    })?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    files.sort();
+    files.iter().map(|path| Pipeline::load(&path.display().to_string(), folder)).collect()
 }

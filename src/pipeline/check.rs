@@ -28,13 +28,19 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
         require((1..=tile.size).contains(&tile.stride), "input.tile", "needs a stride between 1 and its size");
         require(!input.resize, "input.resize", "excludes input.tile");
     }
-    require(!model.channels.is_empty() && !model.channels.contains(&0), "model.channels", "needs one width above 0 a stage");
+    require(
+        !model.channels.is_empty() && !model.channels.contains(&0),
+        "model.channels",
+        "needs one width above 0 a stage",
+    );
     require(input.size.is_multiple_of(halvings), "model.channels", "has more stages than input.size can be halved");
     let (Latent::Vector { dim } | Latent::Map { dim }) = model.latent;
     require(dim > 0, "model.latent", "needs dim above 0");
     require(model.beta >= 0.0 && model.beta.is_finite(), "model.beta", "must be 0 or more");
     match model.likelihood {
-        Likelihood::Bernoulli => require(input.clip, "input.clip", "must be true: bernoulli takes values in [0, 1] only"),
+        Likelihood::Bernoulli => {
+            require(input.clip, "input.clip", "must be true: bernoulli takes values in [0, 1] only")
+        }
         Likelihood::PoissonGaussian { gain, read_noise, model_error, .. } => {
             let sane = gain > 0.0 && read_noise > 0.0 && model_error >= 0.0;
             require(sane, "model.likelihood", "needs gain and read_noise above 0, model_error 0 or more");
@@ -50,7 +56,8 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
     require(training.clip_norm > 0.0, "training.clip_norm", "must be above 0");
     require(training.warmup_epochs >= 0.0, "training.warmup_epochs", "must be 0 or more");
     require(training.tiles_per_epoch != Some(0), "training.tiles_per_epoch", "must be above 0");
-    let whole = (training.split.iter().sum::<f64>() - 1.0).abs() < 1e-9 && training.split.iter().all(|&share| share > 0.0);
+    let whole =
+        (training.split.iter().sum::<f64>() - 1.0).abs() < 1e-9 && training.split.iter().all(|&share| share > 0.0);
     require(whole, "training.split", "needs three shares above 0 that add up to 1");
     require(!score.components.is_empty(), "score.components", "needs at least one component");
     require(score.weights.values().all(|&weight| weight > 0.0), "score.weights", "must be above 0");

@@ -1,3 +1,10 @@
-//! Report tables: schema, Parquet writer, queries.
+//! Report tables: what a row holds, how a batch becomes Parquet files, how they are queried.
+//!
+//! ```text
+//! rows ─schema→ DataFrame ─writer→ <state>/staging/… ─fsync, rename→ <state>/reports/<table>/pipeline=…/date=…/part-<batch>.parquet
+//! ```
 
+pub mod png;
 pub mod query;
+pub mod schema;
+pub mod writer;

@@ -147,8 +147,7 @@ fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn decode(file: &Path, input: &Input, limits: &Limits) -> Result<Vec<Result<Sample, Rejection>>, Rejection> {
-    let bytes =
-        std::fs::read(file).map_err(|error| Rejection::new(image::Reason::Unreadable, error.to_string()))?;
+    let bytes = std::fs::read(file).map_err(|error| Rejection::new(image::Reason::Unreadable, error.to_string()))?;
     let content = blake3::hash(&bytes);
     let frames = image::frames(bytes, limits)?;
     let sample = |frame: image::Frame| {

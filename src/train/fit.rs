@@ -136,8 +136,9 @@ pub fn fit(
             let loss = vae.train_step(&x, &noise, &last)?;
             let total = loss.nll + f64::from(last.beta) * loss.kl;
             if !total.is_finite() {
-                return Err(Failure::new(Kind::Data, format!("the loss is no number any more in epoch {epoch}"))
-                    .hint("lower training.learning_rate or training.clip_norm, or check input.scaling against the data"));
+                return Err(Failure::new(Kind::Data, format!("the loss is no number any more in epoch {epoch}")).hint(
+                    "lower training.learning_rate or training.clip_norm, or check input.scaling against the data",
+                ));
             }
             let share = batch.len() as f64 / per_epoch as f64;
             let terms = [loss.nll, loss.kl, loss.gradient_norm];

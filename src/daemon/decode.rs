@@ -1,0 +1,266 @@
+//! The decode stage: a file is read whole, digested, decoded and prepared, frame by frame.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, SendError, Sender};
+use rustix::fs::OFlags;
+
+use super::budget::Budget;
+use super::flight::Flight;
+use super::progress::Progress;
+use super::stages::{FileInfo, FrameInfo, Item, Job, Refusal, Stop};
+use super::work::Work;
+use crate::error::Result;
+use crate::image::{self, Frame, Limits, Reason, Rejection};
+use crate::ledger::{Outcome, Reader, Scoring};
+use crate::prepare::{Prepared, prepare};
+use crate::report::schema::source_name;
+use crate::watch::{Stat, stat_of};
+
+/// Bytes in memory for each byte of a file while it is decoded: the file, and its frame as f32.
+const FILE_FACTOR: u64 = 4;
+/// Bytes in memory for each value of a frame: what the model sees, and three maps.
+const FRAME_FACTOR: u64 = 16;
+/// Readings of a file that keeps changing, where no watcher will find it again.
+const READINGS: usize = 3;
+
+/// One decoding thread.
+pub struct Decoder {
+    /// Work to do.
+    pub jobs: Receiver<Job>,
+    /// The next stage.
+    pub items: Sender<Item>,
+    /// What is under way.
+    pub flight: Arc<Flight>,
+    /// What is done.
+    pub ledger: Reader,
+    /// What files may ask for.
+    pub limits: Limits,
+    /// Bytes of files being decoded.
+    pub files: Arc<Budget>,
+    /// Bytes of frames on their way.
+    pub frames: Arc<Budget>,
+    /// This thread's note of what it holds.
+    pub work: Work,
+    /// Counters.
+    pub progress: Arc<Progress>,
+    /// When to end.
+    pub stop: Arc<Stop>,
+    /// Whether a watcher finds a changed file again.
+    pub watched: bool,
+}
+
+/// How reading a file went.
+enum Reading {
+    Whole(Vec<u8>, Stat),
+    Changed,
+    Gone,
+    Refused(Rejection),
+}
+
+type Sent = std::result::Result<(), SendError<Item>>;
+
+impl Decoder {
+    /// Decodes until there are no more jobs, or nobody wants the frames any more.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`] for a broken ledger. A broken file is a row.
+    pub fn run(mut self) -> Result<()> {
+        while let Ok(job) = self.jobs.recv() {
+            if self.stop.is_over() {
+                continue;
+            }
+            self.work.begin(std::iter::once((job.lane.name.as_str(), job.name.as_os_str().as_bytes(), job.stat)));
+            let sent = self.file(job);
+            self.work.done();
+            self.progress.beat();
+            if sent?.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&self, mut job: Job) -> Result<Sent> {
+        if let Some(rejection) = job.rejected.take() {
+            return Ok(self.refuse(job, None, rejection));
+        }
+        let _permit = self.files.take(job.stat.size.saturating_mul(FILE_FACTOR));
+        match self.read(&job) {
+            Reading::Whole(bytes, stat) => {
+                job.stat = stat;
+                self.content(job, bytes)
+            }
+            Reading::Refused(rejection) => Ok(self.refuse(job, None, rejection)),
+            Reading::Gone if !self.watched => {
+                Ok(self.refuse(job, None, Rejection::new(Reason::Unreadable, "the file is gone")))
+            }
+            Reading::Gone => {
+                self.progress.add(&self.progress.ended, 1);
+                Ok(Ok(()))
+            }
+            Reading::Changed => {
+                self.progress.add(&self.progress.ended, 1);
+                job.ticket.again(job.name);
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    /// Reads a file that does not change meanwhile.
+    fn read(&self, job: &Job) -> Reading {
+        for _ in 0..READINGS {
+            match read_once(&job.path, &self.limits) {
+                Reading::Whole(bytes, stat) if self.watched && stat != job.stat => {
+                    drop(bytes);
+                    return Reading::Changed;
+                }
+                Reading::Changed if !self.watched => {}
+                other => return other,
+            }
+        }
+        Reading::Refused(Rejection::new(Reason::Unreadable, "the file keeps changing while it is read"))
+    }
+
+    /// Sends the frames of a content, unless that has been done.
+    fn content(&self, job: Job, bytes: Vec<u8>) -> Result<Sent> {
+        let digest = *blake3::hash(&bytes).as_bytes();
+        let key = (job.lane.number, digest);
+        let (file, ticket) = info(job, Some(digest));
+        if !self.flight.claim(key, &file) {
+            return Ok(Ok(()));
+        }
+        let skip = match self.ledger.scoring(key.0, &digest)? {
+            Scoring::New => 0,
+            Scoring::Partial(frames) => frames,
+            Scoring::Done => {
+                let mut sent = self.items.send(Item::End(file, Outcome::Alias, Some(ticket)));
+                for other in self.flight.release(&key) {
+                    sent = sent.and_then(|()| self.items.send(Item::End(other, Outcome::Alias, None)));
+                }
+                return Ok(sent);
+            }
+        };
+        Ok(match self.send_frames(&file, bytes, skip) {
+            Ok(Some(outcome)) => self.items.send(Item::End(file, outcome, Some(ticket))),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Sends the frames after the first `skip`; `None` where the work was stopped before the last.
+    fn send_frames(&self, file: &Arc<FileInfo>, bytes: Vec<u8>, skip: u64) -> std::result::Result<Option<Outcome>, SendError<Item>> {
+        let mut scored = skip > 0;
+        let mut frames = match guarded(|| image::frames(bytes, &self.limits)) {
+            Ok(frames) => frames,
+            Err(rejection) => {
+                self.items.send(Item::Refused(Refusal { file: file.clone(), index: None, rejection }))?;
+                return Ok(Some(Outcome::Rejected));
+            }
+        };
+        let mut position = 0;
+        while let Some(frame) = guarded(|| Ok(frames.next())).unwrap_or_else(|rejection| Some(Err(rejection))) {
+            position += 1;
+            if position <= skip {
+                continue;
+            }
+            if position > self.limits.frames || self.stop.is_over() {
+                return Ok(if self.stop.is_over() { None } else { Some(Outcome::Scored) });
+            }
+            let index = frame.as_ref().map_or(position as usize - 1, |frame| frame.index) as u32;
+            match frame.and_then(|frame| self.prepare(file, frame)) {
+                Ok((info, prepared)) => {
+                    scored = true;
+                    self.items.send(Item::Frame(info, prepared))?;
+                }
+                Err(rejection) => {
+                    let poisonous = rejection.reason == Reason::Poisonous;
+                    self.items.send(Item::Refused(Refusal { file: file.clone(), index: Some(index), rejection }))?;
+                    if poisonous {
+                        break;
+                    }
+                }
+            }
+            self.progress.beat();
+        }
+        if position == 0 {
+            let rejection = Rejection::new(Reason::NoImage, "the file has no frame");
+            self.items.send(Item::Refused(Refusal { file: file.clone(), index: None, rejection }))?;
+        }
+        Ok(Some(if scored { Outcome::Scored } else { Outcome::Rejected }))
+    }
+
+    fn prepare(&self, file: &Arc<FileInfo>, frame: Frame) -> std::result::Result<(FrameInfo, Prepared), Rejection> {
+        let permit = self.frames.take(frame.pixels.len() as u64 * FRAME_FACTOR);
+        let info = FrameInfo {
+            file: file.clone(),
+            index: frame.index as u32,
+            shape: [frame.width as u32, frame.height as u32, frame.channels as u32],
+            observed_at: frame.observed_at,
+            permit,
+        };
+        let prepared = guarded(|| prepare(frame, &file.lane.input))?;
+        Ok((info, prepared))
+    }
+
+    fn refuse(&self, job: Job, digest: Option<[u8; 32]>, rejection: Rejection) -> Sent {
+        let (file, ticket) = info(job, digest);
+        self.items.send(Item::Refused(Refusal { file: file.clone(), index: None, rejection }))?;
+        self.items.send(Item::End(file, Outcome::Rejected, Some(ticket)))
+    }
+}
+
+fn info(job: Job, digest: Option<[u8; 32]>) -> (Arc<FileInfo>, super::stages::Ticket) {
+    let source = source_name(&job.name).into();
+    let digest = digest.map(|digest| (digest, blake3::Hash::from(digest).to_hex().as_str().into()));
+    let Job { lane, name, stat, received_at, ticket, .. } = job;
+    (Arc::new(FileInfo { lane, name, source, stat, received_at, digest }), ticket)
+}
+
+/// A panic of a decoder is a fault of the file, until somebody mends the decoder.
+fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, Rejection>) -> std::result::Result<T, Rejection> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Rejection::new(Reason::Poisonous, "decoding it stopped a worker; please report the file")))
+}
+
+/// Reads a file whole, and looks whether it is still the same afterwards.
+fn read_once(path: &Path, limits: &Limits) -> Reading {
+    let refuse = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => Reading::Gone,
+        _ => Reading::Refused(Rejection::new(Reason::Unreadable, error.to_string())),
+    };
+    // A pipe put in place of the file must not be waited for, nor a link followed.
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path).and_then(|file| {
+        let meta = file.metadata()?;
+        Ok((file, meta))
+    });
+    let (file, meta) = match opened {
+        Ok((file, meta)) if meta.is_file() => (file, meta),
+        Ok(_) => return Reading::Gone,
+        Err(error) => return refuse(error),
+    };
+    let before = Stat::from(&meta);
+    if before.size > limits.file_bytes {
+        let detail = format!("{} bytes, over the limit of {} (limits.file_bytes)", before.size, limits.file_bytes);
+        return Reading::Refused(Rejection::new(Reason::TooLarge, detail));
+    }
+    match read_bytes(file, before.size) {
+        Ok(bytes) if bytes.len() as u64 == before.size && stat_of(path) == Some(before) => Reading::Whole(bytes, before),
+        Ok(_) => Reading::Changed,
+        Err(error) => refuse(error),
+    }
+}
+
+/// The file's bytes, and one more where it has grown.
+fn read_bytes(file: File, size: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(size as usize + 1);
+    file.take(size + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

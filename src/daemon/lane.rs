@@ -1,0 +1,98 @@
+//! What the stages need to know of one pipeline.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::error::{Failure, Kind, Result};
+use crate::ledger::Ledger;
+use crate::pipeline::{Input, Keep, Pipeline, Watch};
+use crate::prepare::Prepared;
+use crate::score::{Identity, Scorer, Verdict};
+
+/// Judges prepared frames; the stages know no more of a model than this.
+pub trait Judge: Send {
+    /// By what frames are judged.
+    fn identity(&self) -> &Identity;
+
+    /// Judges frames, in order: one verdict a frame.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the device fails.
+    fn score(&mut self, frames: &[Prepared]) -> Result<Vec<Verdict>>;
+}
+
+impl Judge for Scorer {
+    fn identity(&self) -> &Identity {
+        self.identity()
+    }
+
+    fn score(&mut self, frames: &[Prepared]) -> Result<Vec<Verdict>> {
+        self.score(frames)
+    }
+}
+
+/// A pipeline with its model loaded, before the ledger knows of it.
+pub struct Plan {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// Its model and calibration.
+    pub judge: Box<dyn Judge>,
+}
+
+impl Plan {
+    /// Loads the pipeline's model.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::load`].
+    pub fn load(pipeline: Pipeline, models: &Path, device: &str) -> Result<Self> {
+        let judge = Box::new(Scorer::load(&pipeline, models, device)?);
+        Ok(Self { pipeline, judge })
+    }
+}
+
+/// One pipeline in the stages. A reload makes new lanes; what is on its way finishes on the old one.
+pub struct Lane {
+    /// The pipeline's name.
+    pub name: String,
+    /// The pipeline's inbox, as written.
+    pub inbox: Option<PathBuf>,
+    /// From pixels to what the model sees.
+    pub input: Input,
+    /// Whose denoised images are kept.
+    pub keep: Keep,
+    /// How the inbox is watched.
+    pub watch: Watch,
+    /// By what frames are judged.
+    pub identity: Arc<Identity>,
+    /// The identity's number in the ledger.
+    pub number: i64,
+    /// Locked by the score stage alone.
+    pub judge: Mutex<Box<dyn Judge>>,
+}
+
+impl Lane {
+    /// Enters a plan into the ledger.
+    ///
+    /// # Errors
+    /// [`Kind::Settings`] for a name that cannot be a folder's; [`Kind::Io`].
+    pub fn new(plan: Plan, ledger: &mut Ledger) -> Result<Self> {
+        let Plan { pipeline, judge } = plan;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if pipeline.name.is_empty() || pipeline.name.starts_with('.') || !pipeline.name.bytes().all(plain) {
+            let message = format!("{}: {:?} cannot name a report folder", pipeline.path.display(), pipeline.name);
+            return Err(Failure::new(Kind::Settings, message).hint("use letters, digits, '-' and '_' in the file's name"));
+        }
+        let identity = Arc::new(judge.identity().clone());
+        let number = ledger.identity(&pipeline.name, &identity)?;
+        Ok(Self {
+            name: pipeline.name,
+            inbox: pipeline.spec.inbox,
+            input: pipeline.spec.input,
+            keep: pipeline.spec.report.denoised,
+            watch: pipeline.spec.watch,
+            identity,
+            number,
+            judge: Mutex::new(judge),
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! What moves between the stages.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+
+use super::budget::Permit;
+use super::lane::Lane;
+use crate::image::Rejection;
+use crate::ledger::Outcome;
+use crate::prepare::Prepared;
+use crate::score::Verdict;
+use crate::watch::Stat;
+
+/// A file to be read.
+pub struct Job {
+    /// Its pipeline.
+    pub lane: Arc<Lane>,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What reports call it.
+    pub name: PathBuf,
+    /// What it was when it was found.
+    pub stat: Stat,
+    /// When it was found.
+    pub received_at: DateTime<Utc>,
+    /// Rejected before it was opened: it has killed too many processes.
+    pub rejected: Option<Rejection>,
+    /// Tells the intake when the file has been scored, or has to be looked at again.
+    pub ticket: Ticket,
+}
+
+/// What the stages tell an intake.
+#[derive(Debug, Default)]
+pub struct Feedback {
+    again: Mutex<Vec<PathBuf>>,
+    open: AtomicUsize,
+}
+
+/// One file of an intake that has not been scored yet.
+#[derive(Debug)]
+pub struct Ticket(Arc<Feedback>);
+
+impl Feedback {
+    /// A ticket for one more file.
+    pub fn ticket(self: &Arc<Self>) -> Ticket {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        Ticket(self.clone())
+    }
+
+    /// Files sent and not yet scored.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Files that changed while they were read.
+    pub fn again(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut *self.again.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Ticket {
+    /// Has the file looked at again.
+    pub fn again(&self, name: PathBuf) {
+        self.0.again.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A file that has been read.
+pub struct FileInfo {
+    /// Its pipeline.
+    pub lane: Arc<Lane>,
+    /// What reports call it.
+    pub name: PathBuf,
+    /// The same as text.
+    pub source: Arc<str>,
+    /// What it was when it was read.
+    pub stat: Stat,
+    /// When it was found.
+    pub received_at: DateTime<Utc>,
+    /// BLAKE3 of its content, and the same in hex, where it could be read.
+    pub digest: Option<([u8; 32], Arc<str>)>,
+}
+
+impl std::fmt::Debug for FileInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.source)
+    }
+}
+
+/// What a frame is, beside its pixels.
+pub struct FrameInfo {
+    /// Its file.
+    pub file: Arc<FileInfo>,
+    /// Its position in the file.
+    pub index: u32,
+    /// Width, height and channels in the file.
+    pub shape: [u32; 3],
+    /// When it was taken, where the header says so.
+    pub observed_at: Option<DateTime<Utc>>,
+    /// Its share of the memory.
+    pub permit: Permit,
+}
+
+/// A file or frame that could not be scored.
+pub struct Refusal {
+    /// The file.
+    pub file: Arc<FileInfo>,
+    /// The frame, or the whole file.
+    pub index: Option<u32>,
+    /// Why.
+    pub rejection: Rejection,
+}
+
+/// From decode to score. A file's end comes after all of its frames.
+pub enum Item {
+    /// A frame to be judged.
+    Frame(FrameInfo, Prepared),
+    /// A file or frame that could not be read.
+    Refused(Refusal),
+    /// No more frames of this file.
+    End(Arc<FileInfo>, Outcome, Option<Ticket>),
+}
+
+/// From score to write, in the order of [`Item`].
+pub enum Row {
+    /// A frame judged.
+    Scored(FrameInfo, Box<Verdict>, DateTime<Utc>),
+    /// A file or frame that could not be read or judged.
+    Refused(Refusal),
+    /// No more rows of this file.
+    End(Arc<FileInfo>, Outcome),
+}
+
+/// Whether and until when work goes on.
+#[derive(Debug, Default)]
+pub struct Stop {
+    stopped: AtomicBool,
+    born: Mutex<Option<Instant>>,
+    drain_ms: AtomicU64,
+}
+
+impl Stop {
+    /// Ends the intake now, and the reading of what is queued after this many milliseconds.
+    pub fn stop(&self, drain_ms: u64) {
+        *self.born.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.drain_ms.store(drain_ms, Ordering::Release);
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing new is taken in.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether what is queued is left for the next run.
+    pub fn is_over(&self) -> bool {
+        self.is_stopped()
+            && self.born.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| {
+                since.elapsed().as_millis() >= u128::from(self.drain_ms.load(Ordering::Acquire))
+            })
+    }
+}

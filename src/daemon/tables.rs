@@ -1,0 +1,138 @@
+//! The rows of one pipeline that wait for their batch.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use polars::prelude::{DataFrame, PolarsError};
+
+use super::stages::{FrameInfo, Refusal};
+use crate::error::{Failure, Kind, Result};
+use crate::pipeline::Keep;
+use crate::report::png::{Picture, encode_png16};
+use crate::report::schema::{self, AnomalyExtra, DenoisedRow, RejectedRow, ScoreRow, Table, frame_id};
+use crate::score::{Maps, Verdict};
+
+/// What a row costs beside its pictures.
+const ROW_BYTES: usize = 512;
+
+/// Rows of each table.
+#[derive(Default)]
+pub struct Tables {
+    scores: Vec<ScoreRow>,
+    anomalies: Vec<ScoreRow>,
+    extras: Vec<AnomalyExtra>,
+    denoised: Vec<DenoisedRow>,
+    rejected: Vec<RejectedRow>,
+}
+
+impl Tables {
+    /// Adds a frame judged. Its maps become pictures here, so that they do not wait in full size. Returns the bytes it takes.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] for maps of a wrong size.
+    pub fn score(&mut self, frame: FrameInfo, mut verdict: Verdict, scored_at: DateTime<Utc>) -> Result<usize> {
+        let lane = &frame.file.lane;
+        let digest = frame.file.digest.as_ref().map_or_else(|| "".into(), |(_, hex)| hex.clone());
+        let maps = verdict.maps.take();
+        let keep = match lane.keep {
+            Keep::All => true,
+            Keep::Flagged => verdict.is_anomaly,
+            Keep::None => false,
+        };
+        let wanted = maps.filter(|_| keep || verdict.is_anomaly);
+        let pictures = wanted.map(|maps| Ok::<_, Failure>((draw(&maps)?, maps))).transpose()?;
+        let mut bytes = ROW_BYTES;
+        let row = ScoreRow {
+            frame_id: frame_id(&digest, frame.index, &lane.identity),
+            source: frame.file.source.clone(),
+            file_digest: digest,
+            frame_index: frame.index,
+            observed_at: frame.observed_at,
+            received_at: frame.file.received_at,
+            scored_at,
+            shape: frame.shape,
+            identity: lane.identity.clone(),
+            verdict,
+        };
+        if let Some((pictures, maps)) = pictures.as_ref().filter(|_| keep) {
+            bytes += pictures[1].bytes.len();
+            self.denoised.push(DenoisedRow {
+                frame_id: row.frame_id.clone(),
+                source: row.source.clone(),
+                shape: [maps.width as u32, maps.height as u32, maps.channels as u32],
+                picture: pictures[1].clone(),
+            });
+        }
+        if row.verdict.is_anomaly {
+            bytes += pictures.as_ref().map_or(0, |(all, _)| all.iter().map(|picture| picture.bytes.len()).sum());
+            self.extras.push(AnomalyExtra {
+                latent_mean: row.verdict.latent_mean.clone(),
+                tiles: row.verdict.tiles.clone(),
+                pictures: pictures.map(|(all, _)| all),
+            });
+            self.anomalies.push(row.clone());
+        }
+        self.scores.push(row);
+        Ok(bytes)
+    }
+
+    /// Adds a refusal. Returns the bytes it takes.
+    pub fn refuse(&mut self, refusal: &Refusal) -> usize {
+        let Refusal { file, index, rejection } = refusal;
+        self.rejected.push(RejectedRow {
+            source: file.source.clone(),
+            file_digest: file.digest.as_ref().map(|(_, hex)| Arc::clone(hex)),
+            frame_index: *index,
+            reason: rejection.reason.as_str(),
+            detail: rejection.detail.clone(),
+            received_at: file.received_at,
+        });
+        ROW_BYTES
+    }
+
+    /// Rows of all tables that a reader counts.
+    pub fn len(&self) -> usize {
+        self.scores.len() + self.rejected.len()
+    }
+
+    /// Scored, flagged and rejected rows.
+    pub fn counts(&self) -> [u64; 3] {
+        [self.scores.len() as u64, self.anomalies.len() as u64, self.rejected.len() as u64]
+    }
+
+    /// The last rejection, for `status`.
+    pub fn last_rejection(&self) -> Option<String> {
+        self.rejected.last().map(|row| format!("{}: {}: {}", row.source, row.reason, row.detail))
+    }
+
+    /// The tables that have rows, as frames.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] for a fault of polars.
+    pub fn frames(&self) -> Result<Vec<(Table, DataFrame)>> {
+        let fail = |error: PolarsError| Failure::new(Kind::Internal, format!("cannot make a report table: {error}"));
+        let mut frames = Vec::new();
+        if !self.scores.is_empty() {
+            frames.push((Table::Scores, schema::scores(&self.scores).map_err(fail)?));
+        }
+        if !self.anomalies.is_empty() {
+            frames.push((Table::Anomalies, schema::anomalies(&self.anomalies, &self.extras).map_err(fail)?));
+        }
+        if !self.denoised.is_empty() {
+            frames.push((Table::Denoised, schema::denoised(&self.denoised).map_err(fail)?));
+        }
+        if !self.rejected.is_empty() {
+            frames.push((Table::Rejected, schema::rejected(&self.rejected).map_err(fail)?));
+        }
+        Ok(frames)
+    }
+}
+
+/// Input, denoised image, anomaly map.
+fn draw(maps: &Maps) -> Result<[Picture; 3]> {
+    Ok([
+        encode_png16(maps.width, maps.height, maps.channels, &maps.input)?,
+        encode_png16(maps.width, maps.height, maps.channels, &maps.denoised)?,
+        encode_png16(maps.width, maps.height, 1, &maps.anomaly)?,
+    ])
+}

@@ -1,0 +1,248 @@
+//! The write stage: rows become batches, a batch becomes Parquet files and an acknowledgement. See [`crate::ledger`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use tracing::{debug, warn};
+
+use super::flight::{Flight, Key};
+use super::progress::Progress;
+use super::stages::{FileInfo, Refusal, Row};
+use super::tables::Tables;
+use crate::error::Result;
+use crate::image::Rejection;
+use crate::ledger::{FileRow, Ledger, Outcome};
+use crate::report::writer::{Part, Store};
+
+/// When a batch is full.
+#[derive(Debug, Clone, Copy)]
+pub struct Flush {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// Age of its first row.
+    pub age: Duration,
+}
+
+/// The write stage.
+pub struct Writer {
+    /// Rows to write.
+    pub rows: Receiver<Row>,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The reports.
+    pub store: Store,
+    /// When a batch is full.
+    pub flush: Flush,
+    /// What is under way.
+    pub flight: Arc<Flight>,
+    /// Counters.
+    pub progress: Arc<Progress>,
+    /// The batch being gathered.
+    pub batch: Batch,
+}
+
+/// Rows that will be committed together.
+#[derive(Default)]
+pub struct Batch {
+    tables: BTreeMap<String, Tables>,
+    open: HashMap<usize, Open>,
+    ended: Vec<(Arc<FileInfo>, FileRow)>,
+    bytes: usize,
+    since: Option<Instant>,
+}
+
+/// A file whose end has not come yet.
+struct Open {
+    file: Arc<FileInfo>,
+    frames: u64,
+    rejections: Vec<(Option<u32>, Rejection)>,
+}
+
+impl Writer {
+    /// Writes until there are no more rows; then what is left.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`] when the disk or the ledger fails: nothing is acknowledged that is not there.
+    pub fn run(mut self) -> Result<()> {
+        loop {
+            match self.next() {
+                Ok(row) => self.add(row)?,
+                Err(RecvTimeoutError::Timeout) => self.commit()?,
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.batch.is_full(&self.flush) {
+                self.commit()?;
+            }
+        }
+        // A commit may wake files that waited for its contents; they are a batch of their own.
+        while !self.batch.is_empty() {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Result<Row, RecvTimeoutError> {
+        match self.batch.since {
+            Some(since) => self.rows.recv_deadline(since + self.flush.age),
+            None => self.rows.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn add(&mut self, row: Row) -> Result<()> {
+        self.progress.beat();
+        match row {
+            Row::Scored(frame, verdict, scored_at) => {
+                self.batch.open(&frame.file).frames += 1;
+                let lane = frame.file.lane.clone();
+                let bytes = self.batch.tables(&lane.name).score(frame, *verdict, scored_at)?;
+                self.batch.bytes += bytes;
+            }
+            Row::Refused(refusal) => self.refuse(&refusal),
+            Row::End(file, outcome) => self.end(file, outcome),
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        let Refusal { file, index, rejection } = refusal;
+        warn!(pipeline = %file.lane.name, source = %file.source, frame = index, reason = rejection.reason.as_str(), detail = %rejection.detail, "rejected");
+        let open = self.batch.open(file);
+        open.frames += u64::from(index.is_some());
+        if open.rejections.len() < 16 {
+            open.rejections.push((*index, rejection.clone()));
+        }
+        let bytes = self.batch.tables(&file.lane.name).refuse(refusal);
+        self.batch.bytes += bytes;
+    }
+
+    fn end(&mut self, file: Arc<FileInfo>, outcome: Outcome) {
+        self.batch.since.get_or_insert_with(Instant::now);
+        let open = self.batch.open.remove(&address(&file));
+        let (frames, rejections) = open.map_or((0, Vec::new()), |open| (open.frames, open.rejections));
+        // What is rejected is rejected under each of its names; nothing has to be committed first.
+        if outcome == Outcome::Rejected
+            && let Some(key) = key(&file)
+        {
+            for other in self.flight.release(&key) {
+                for (index, rejection) in &rejections {
+                    self.refuse(&Refusal { file: other.clone(), index: *index, rejection: rejection.clone() });
+                }
+                self.batch.open.remove(&address(&other));
+                self.batch.ended.push((other.clone(), file_row(&other, Outcome::Rejected, frames)));
+            }
+        }
+        let row = file_row(&file, outcome, frames);
+        self.batch.ended.push((file, row));
+    }
+
+    /// Commits the batch: prepared, staged, published, committed.
+    fn commit(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        let now = Utc::now();
+        let (date, name) = (now.format("%Y-%m-%d").to_string(), now.format("%Y%m%dT%H%M%S%6fZ").to_string());
+        let mut parts = Vec::new();
+        for (pipeline, tables) in &batch.tables {
+            for (table, frame) in tables.frames()? {
+                let rows = frame.height();
+                parts.push((Part { table, pipeline: pipeline.clone(), date: date.clone(), batch: name.clone(), rows }, frame));
+            }
+        }
+        let mut files: Vec<FileRow> = batch.ended.iter().map(|(_, row)| row.clone()).collect();
+        files.extend(batch.open.values().filter(|open| open.frames > 0).map(|open| file_row(&open.file, Outcome::Partial, open.frames)));
+        self.write(parts, &files)?;
+        self.acknowledge(batch)
+    }
+
+    fn write(&mut self, mut parts: Vec<(Part, polars::prelude::DataFrame)>, files: &[FileRow]) -> Result<()> {
+        let names: Vec<Part> = parts.iter().map(|(part, _)| part.clone()).collect();
+        let id = self.ledger.prepare(&names, files)?;
+        for (part, frame) in &mut parts {
+            self.store.stage(part, frame)?;
+            *frame = polars::prelude::DataFrame::empty();
+            self.progress.beat();
+        }
+        if !names.is_empty() {
+            self.store.sync_staging()?;
+        }
+        for part in &names {
+            self.store.publish(part)?;
+        }
+        self.ledger.commit(id, files)?;
+        debug!(batch = id, parts = names.len(), files = files.len(), "committed");
+        Ok(())
+    }
+
+    /// Tells everybody what has been committed.
+    fn acknowledge(&mut self, batch: Batch) -> Result<()> {
+        for (pipeline, tables) in &batch.tables {
+            let [scored, flagged, rejected] = tables.counts();
+            self.progress.add(&self.progress.scored, scored);
+            self.progress.add(&self.progress.flagged, flagged);
+            self.progress.add(&self.progress.rejected, rejected);
+            if let Some(message) = tables.last_rejection() {
+                self.ledger.note_error(pipeline, &message)?;
+            }
+        }
+        self.progress.add(&self.progress.ended, batch.ended.len() as u64);
+        for (file, row) in batch.ended {
+            if row.outcome == Outcome::Alias {
+                self.progress.add(&self.progress.known, 1);
+                continue;
+            }
+            for other in key(&file).map(|key| self.flight.release(&key)).unwrap_or_default() {
+                self.batch.since.get_or_insert_with(Instant::now);
+                let row = file_row(&other, Outcome::Alias, 0);
+                self.batch.ended.push((other, row));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Batch {
+    fn tables(&mut self, pipeline: &str) -> &mut Tables {
+        self.since.get_or_insert_with(Instant::now);
+        self.tables.entry(pipeline.to_string()).or_default()
+    }
+
+    fn open(&mut self, file: &Arc<FileInfo>) -> &mut Open {
+        let fresh = || Open { file: file.clone(), frames: 0, rejections: Vec::new() };
+        self.open.entry(address(file)).or_insert_with(fresh)
+    }
+
+    fn is_full(&self, flush: &Flush) -> bool {
+        let rows = self.tables.values().map(Tables::len).sum::<usize>().max(self.ended.len());
+        rows >= flush.rows || self.bytes >= flush.bytes
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.ended.is_empty()
+    }
+}
+
+/// Tells open files apart: the address of a file that is held is its alone.
+fn address(file: &Arc<FileInfo>) -> usize {
+    Arc::as_ptr(file).addr()
+}
+
+fn key(file: &FileInfo) -> Option<Key> {
+    file.digest.as_ref().map(|(digest, _)| (file.lane.number, *digest))
+}
+
+fn file_row(file: &FileInfo, outcome: Outcome, frames: u64) -> FileRow {
+    FileRow {
+        identity: file.lane.number,
+        pipeline: file.lane.name.clone(),
+        path: file.name.as_os_str().as_bytes().to_vec(),
+        stat: file.stat,
+        digest: file.digest.as_ref().map(|(digest, _)| *digest),
+        outcome,
+        frames,
+    }
+}

@@ -1,0 +1,167 @@
+//! Questions to the ledger, answered beside the process that writes it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::{optional, place};
+use crate::error::{Failure, Result};
+use crate::watch::{Known, Stat};
+
+/// What the ledger knows about a content under an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scoring {
+    /// Nothing.
+    New,
+    /// This many of its first frames have rows.
+    Partial(u64),
+    /// Every frame has a row.
+    Done,
+}
+
+/// What `status` shows of a pipeline.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct Counts {
+    /// Frames scored.
+    pub scored: u64,
+    /// Frames flagged.
+    pub flagged: u64,
+    /// Files and frames rejected.
+    pub rejected: u64,
+    /// Frames scored a second, over the last minute.
+    pub rate: f64,
+    /// Version of the model that scored last.
+    pub model_version: Option<String>,
+    /// Last error, and when, milliseconds since 1970.
+    pub last_error: Option<(i64, String)>,
+}
+
+/// The ledger, open for reading.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Reader {
+    /// Opens the ledger of a state folder.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`] naming the file.
+    pub fn open(state: &Path) -> Result<Self> {
+        let path = place(state);
+        let open = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            connection.busy_timeout(Duration::from_secs(10))?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|error| {
+            Failure::io(&path, error).hint("nothing has been scored there yet, or --state names another folder")
+        })?;
+        Ok(Self { connection, path })
+    }
+
+    /// What is known about a content.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn scoring(&self, identity: i64, digest: &[u8; 32]) -> Result<Scoring> {
+        self.run(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT files.outcome, files.frames FROM files JOIN batches ON batches.id = files.batch
+                 WHERE files.digest = ?1 AND files.identity = ?2 AND batches.committed = 1",
+            )?;
+            let mut rows = query.query(params![&digest[..], identity])?;
+            let mut partial = 0;
+            while let Some(row) = rows.next()? {
+                match row.get_ref(0)?.as_str()? {
+                    "scored" => return Ok(Scoring::Done),
+                    "partial" => partial += row.get::<_, i64>(1)? as u64,
+                    _ => {}
+                }
+            }
+            Ok(if partial == 0 { Scoring::New } else { Scoring::Partial(partial) })
+        })
+    }
+
+    /// The files that ended under an identity; of a name's several contents, the last.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn known(&self, identity: i64) -> Result<Known> {
+        self.run(|connection| {
+            let mut query = connection.prepare(
+                "SELECT files.path, files.size, files.mtime_ns, files.inode FROM files JOIN batches ON batches.id = files.batch
+                 WHERE files.identity = ?1 AND batches.committed = 1 AND files.outcome <> 'partial' ORDER BY files.id",
+            )?;
+            let mut rows = query.query([identity])?;
+            let mut known = Known::default();
+            while let Some(row) = rows.next()? {
+                let stat = Stat { size: row.get::<_, i64>(1)? as u64, mtime_ns: row.get(2)?, inode: row.get::<_, i64>(3)? as u64 };
+                known.insert(row.get_ref(0)?.as_blob()?, stat);
+            }
+            Ok(known)
+        })
+    }
+
+    /// The number of the identity a pipeline scored under last, and its model version.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn last_identity(&self, pipeline: &str) -> Result<Option<(i64, String)>> {
+        self.run(|connection| {
+            optional(connection.query_row(
+                "SELECT identities.id, identities.model_version FROM identities LEFT JOIN files ON files.identity = identities.id
+                 WHERE identities.pipeline = ?1 ORDER BY files.id DESC, identities.id DESC LIMIT 1",
+                [pipeline],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            ))
+        })
+    }
+
+    /// The pipelines the ledger has heard of, by name.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn pipelines(&self) -> Result<Vec<String>> {
+        self.run(|connection| {
+            let mut query = connection.prepare("SELECT DISTINCT pipeline FROM identities ORDER BY pipeline")?;
+            query.query_map([], |row| row.get(0))?.collect()
+        })
+    }
+
+    /// What `status` shows of a pipeline.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn counts(&self, pipeline: &str) -> Result<Counts> {
+        let rows = |table: &str, since: i64| {
+            self.run(|connection| {
+                connection.query_row(
+                    "SELECT coalesce(sum(parts.rows), 0) FROM parts JOIN batches ON batches.id = parts.batch
+                     WHERE parts.pipeline = ?1 AND parts.table_name = ?2 AND batches.committed = 1 AND batches.committed_at >= ?3",
+                    params![pipeline, table, since],
+                    |row| row.get::<_, i64>(0),
+                )
+            })
+        };
+        let last_error = self.run(|connection| {
+            optional(connection.query_row("SELECT at, message FROM errors WHERE pipeline = ?1", [pipeline], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            }))
+        })?;
+        Ok(Counts {
+            scored: rows("scores", 0)? as u64,
+            flagged: rows("anomalies", 0)? as u64,
+            rejected: rows("rejected", 0)? as u64,
+            rate: rows("scores", super::now() - 60_000)? as f64 / 60.0,
+            model_version: self.last_identity(pipeline)?.map(|(_, version)| version),
+            last_error,
+        })
+    }
+
+    fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.connection).map_err(|error| Failure::io(&self.path, error))
+    }
+}

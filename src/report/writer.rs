@@ -1,0 +1,212 @@
+//! Parquet files that are whole or not there: staged outside the tree, checked, synced, renamed, and the folders synced.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use polars::prelude::*;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use tracing::warn;
+
+use super::schema::{SCHEMA_VERSION, Table};
+use crate::error::{Failure, Kind, Result};
+
+/// Rows of a row group: many small groups read slowly, one large one cannot be skipped.
+const ROW_GROUP: usize = 100_000;
+/// Pause before a full disk is tried again.
+const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
+
+/// One file of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its table.
+    pub table: Table,
+    /// Its pipeline.
+    pub pipeline: String,
+    /// UTC date of the batch, `YYYY-MM-DD`.
+    pub date: String,
+    /// Name of the batch.
+    pub batch: String,
+    /// Rows in it.
+    pub rows: usize,
+}
+
+impl Part {
+    /// Where it goes, below `reports`.
+    pub fn place(&self) -> PathBuf {
+        Path::new(self.table.name())
+            .join(format!("pipeline={}", self.pipeline))
+            .join(format!("date={}", self.date))
+            .join(format!("part-{}.parquet", self.batch))
+    }
+
+    /// Its name while it is being written.
+    fn staged(&self) -> String {
+        format!("{}.{}.{}.parquet", self.batch, self.table.name(), self.pipeline)
+    }
+}
+
+/// The reports and the staging folder of a state folder; both on one filesystem.
+#[derive(Debug)]
+pub struct Store {
+    reports: PathBuf,
+    staging: PathBuf,
+    known: HashSet<PathBuf>,
+}
+
+impl Store {
+    /// Makes the folders.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] naming the folder.
+    pub fn open(state: &Path) -> Result<Self> {
+        let store = Self { reports: state.join("reports"), staging: state.join("staging"), known: HashSet::new() };
+        for folder in [&store.reports, &store.staging] {
+            std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
+        }
+        sync_folder(state)?;
+        Ok(store)
+    }
+
+    /// The root of the report tables.
+    pub fn reports(&self) -> &Path {
+        &self.reports
+    }
+
+    /// Writes one part in staging, reads its footer back and syncs it. A full disk is waited for.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] or [`Kind::Internal`]; an fsync error among them is final, as nobody knows what is on the disk then.
+    pub fn stage(&self, part: &Part, rows: &mut DataFrame) -> Result<()> {
+        let path = self.staging.join(part.staged());
+        while let Err(error) = write_file(&path, rows) {
+            if !disk_full(&error) {
+                return Err(Failure::io(&path, error));
+            }
+            warn!(path = %path.display(), "disk full, waiting for space");
+            let _ = std::fs::remove_file(&path);
+            std::thread::sleep(DISK_FULL_PAUSE);
+        }
+        let file = File::open(&path).map_err(|error| Failure::io(&path, error))?;
+        let read = file.try_clone().map_err(PolarsError::from).and_then(|copy| ParquetReader::new(copy).num_rows()).map_err(|error| Failure::io(&path, error))?;
+        if read != part.rows {
+            return Err(Failure::new(Kind::Internal, format!("{}: {read} rows, not {}", path.display(), part.rows)));
+        }
+        file.sync_all().map_err(|error| Failure::io(&path, error))
+    }
+
+    /// Makes the staged names durable; after this a batch can always be completed.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn sync_staging(&self) -> Result<()> {
+        sync_folder(&self.staging)
+    }
+
+    /// Renames a staged part into the tree and syncs the folders.
+    ///
+    /// # Errors
+    /// [`Kind::Io`]; among them that the name is taken.
+    pub fn publish(&mut self, part: &Part) -> Result<()> {
+        let place = self.reports.join(part.place());
+        let folder = place.parent().unwrap_or(&self.reports).to_path_buf();
+        self.make_folder(&folder)?;
+        renameat_with(CWD, self.staging.join(part.staged()), CWD, &place, RenameFlags::NOREPLACE)
+            .map_err(|error| Failure::io(&place, error))?;
+        sync_folder(&folder)
+    }
+
+    /// Whether a part stands in the tree.
+    pub fn is_published(&self, part: &Part) -> bool {
+        self.reports.join(part.place()).is_file()
+    }
+
+    /// Removes everything from staging.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn clear_staging(&self) -> Result<()> {
+        let entries = std::fs::read_dir(&self.staging).map_err(|error| Failure::io(&self.staging, error))?;
+        for entry in entries.flatten() {
+            std::fs::remove_file(entry.path()).map_err(|error| Failure::io(&entry.path(), error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a folder of the tree, and every new parent durable.
+    fn make_folder(&mut self, folder: &Path) -> Result<()> {
+        if !self.known.contains(folder) {
+            std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
+            for parent in folder.ancestors().skip(1).take_while(|parent| parent.starts_with(&self.reports)) {
+                sync_folder(parent)?;
+            }
+            self.known.insert(folder.to_path_buf());
+        }
+        Ok(())
+    }
+}
+
+fn write_file(path: &Path, rows: &mut DataFrame) -> PolarsResult<()> {
+    let version = [("anomalyd.schema_version".to_string(), SCHEMA_VERSION.to_string())];
+    let mut out = BufWriter::with_capacity(1 << 18, File::create(path)?);
+    ParquetWriter::new(&mut out)
+        .with_compression(ParquetCompression::Zstd(None))
+        .with_row_group_size(Some(ROW_GROUP))
+        .with_key_value_metadata(Some(KeyValueMetadata::from_static(version.to_vec())))
+        .finish(rows)?;
+    std::io::Write::flush(&mut out)?;
+    Ok(())
+}
+
+fn disk_full(error: &PolarsError) -> bool {
+    matches!(error, PolarsError::IO { error, .. } if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+}
+
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|file| file.sync_all()).map_err(|error| Failure::io(folder, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::schema;
+
+    fn row(index: u32) -> schema::RejectedRow {
+        schema::RejectedRow {
+            source: "a.png".into(),
+            file_digest: None,
+            frame_index: Some(index),
+            reason: "corrupt",
+            detail: "no end".into(),
+            received_at: chrono::Utc::now(),
+        }
+    }
+
+    #[test]
+    fn a_part_is_staged_then_published_once() {
+        let state = tempfile::tempdir().unwrap();
+        let mut store = Store::open(state.path()).unwrap();
+        let part = Part {
+            table: Table::Rejected,
+            pipeline: "digits".into(),
+            date: "2026-01-02".into(),
+            batch: "7".into(),
+            rows: 2,
+        };
+        let mut rows = schema::rejected(&[row(0), row(1)]).unwrap();
+        store.stage(&part, &mut rows).unwrap();
+        store.sync_staging().unwrap();
+        assert!(!store.is_published(&part));
+        store.publish(&part).unwrap();
+        assert!(store.is_published(&part));
+        let file = File::open(store.reports().join("rejected/pipeline=digits/date=2026-01-02/part-7.parquet")).unwrap();
+        let back = ParquetReader::new(file).finish().unwrap();
+        assert!(back.equals_missing(&rows));
+        store.stage(&part, &mut rows).unwrap();
+        assert_eq!(store.publish(&part).unwrap_err().kind, Kind::Io, "an existing part is never replaced");
+        store.clear_staging().unwrap();
+        assert_eq!(std::fs::read_dir(state.path().join("staging")).unwrap().count(), 0);
+    }
+}
