@@ -42,7 +42,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     }
     let mut rejected = Vec::new();
     for path in &args.files {
-        let report = FileReport::of(path, &settings.limits.into(), input, args.npy.as_deref())?;
+        let report = FileReport::of(path, &settings.limits, input, args.npy.as_deref())?;
         let text = if args.json { json_line(&report)? } else { report.text() };
         if !write_out(&text)? {
             break;

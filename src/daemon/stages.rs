@@ -165,8 +165,10 @@ impl Stop {
     /// Whether what is queued is left for the next run.
     pub fn is_over(&self) -> bool {
         self.is_stopped()
-            && self.born.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| {
-                since.elapsed().as_millis() >= u128::from(self.drain_ms.load(Ordering::Acquire))
-            })
+            && self
+                .born
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_some_and(|since| since.elapsed().as_millis() >= u128::from(self.drain_ms.load(Ordering::Acquire)))
     }
 }

@@ -132,11 +132,19 @@ impl Crew {
         let flush = Flush { rows: settings.flush_rows, bytes: settings.flush_bytes, age };
         let (flight_too, progress_too) = (flight.clone(), progress.clone());
         let ledger = Ledger::open(&settings.state)?;
-        let writer =
-            Writer { rows: row_queue, ledger, store, flush, flight: flight_too, progress: progress_too, batch: Batch::default() };
+        let writer = Writer {
+            rows: row_queue,
+            ledger,
+            store,
+            flush,
+            flight: flight_too,
+            progress: progress_too,
+            batch: Batch::default(),
+        };
         spawn("write", &events, move || writer.run())?;
         let work = Work::new(&settings.state, "score")?;
-        let bench = Bench { items: item_queue, rows, batch_frames: settings.batch_frames, work, progress: progress.clone() };
+        let bench =
+            Bench { items: item_queue, rows, batch_frames: settings.batch_frames, work, progress: progress.clone() };
         spawn("score", &events, move || bench.run())?;
         let (files, frames) = (Budget::new(settings.queue_bytes / 2), Budget::new(settings.queue_bytes));
         for worker in 0..settings.decoders() {
@@ -145,7 +153,7 @@ impl Crew {
                 items: items.clone(),
                 flight: flight.clone(),
                 ledger: Reader::open(&settings.state)?,
-                limits: settings.limits.into(),
+                limits: settings.limits,
                 files: files.clone(),
                 frames: frames.clone(),
                 work: Work::new(&settings.state, &format!("decode-{worker}"))?,
@@ -156,7 +164,16 @@ impl Crew {
             spawn("decode", &events, move || decoder.run())?;
         }
         let state = settings.state.clone();
-        Ok(Self { state, jobs: Some(jobs), feeders: Vec::new(), feeding: Arc::default(), stop, progress, events, started: Instant::now() })
+        Ok(Self {
+            state,
+            jobs: Some(jobs),
+            feeders: Vec::new(),
+            feeding: Arc::default(),
+            stop,
+            progress,
+            events,
+            started: Instant::now(),
+        })
     }
 
     /// Starts the intake: one thread a lane. The stages end when the last one does, unless a reload may bring others.
@@ -179,7 +196,8 @@ impl Crew {
                 }
             };
             let thread = std::thread::Builder::new().name(format!("in-{}", lane.name)).spawn(work);
-            self.feeders.push(thread.map_err(|error| Failure::new(Kind::Internal, format!("cannot start a thread: {error}")))?);
+            self.feeders
+                .push(thread.map_err(|error| Failure::new(Kind::Internal, format!("cannot start a thread: {error}")))?);
         }
         if !matches!(intake, Intake::Watch { once: false }) {
             self.jobs = None;
@@ -204,7 +222,11 @@ impl Crew {
     }
 }
 
-fn spawn(stage: &'static str, events: &UnboundedSender<Ended>, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+fn spawn(
+    stage: &'static str,
+    events: &UnboundedSender<Ended>,
+    work: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Result<()> {
     let events = events.clone();
     let guarded = move || {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))

@@ -150,11 +150,20 @@ impl Writer {
         for (pipeline, tables) in &batch.tables {
             for (table, frame) in tables.frames()? {
                 let rows = frame.height();
-                parts.push((Part { table, pipeline: pipeline.clone(), date: date.clone(), batch: name.clone(), rows }, frame));
+                parts.push((
+                    Part { table, pipeline: pipeline.clone(), date: date.clone(), batch: name.clone(), rows },
+                    frame,
+                ));
             }
         }
         let mut files: Vec<FileRow> = batch.ended.iter().map(|(_, row)| row.clone()).collect();
-        files.extend(batch.open.values().filter(|open| open.frames > 0).map(|open| file_row(&open.file, Outcome::Partial, open.frames)));
+        files.extend(
+            batch
+                .open
+                .values()
+                .filter(|open| open.frames > 0)
+                .map(|open| file_row(&open.file, Outcome::Partial, open.frames)),
+        );
         self.write(parts, &files)?;
         self.acknowledge(batch)
     }

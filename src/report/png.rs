@@ -25,7 +25,10 @@ pub fn encode_png16(width: usize, height: usize, channels: usize, values: &[f32]
         _ => return Err(Failure::new(Kind::Internal, format!("no PNG of {channels} channels"))),
     };
     if values.len() != width * height * channels || values.is_empty() {
-        return Err(Failure::new(Kind::Internal, format!("{} values for {channels} x {height} x {width}", values.len())));
+        return Err(Failure::new(
+            Kind::Internal,
+            format!("{} values for {channels} x {height} x {width}", values.len()),
+        ));
     }
     let (offset, scale) = levels(values);
     let plane = width * height;
@@ -82,8 +85,10 @@ mod tests {
     fn whole_numbers_come_back_exactly() {
         let values: Vec<f32> = (0..12).map(|k| 1000.0 + k as f32).collect();
         let picture = encode_png16(4, 3, 1, &values).unwrap();
-        let back: Vec<f32> =
-            decode(&picture.bytes).iter().map(|&level| (picture.offset + picture.scale * f64::from(level)) as f32).collect();
+        let back: Vec<f32> = decode(&picture.bytes)
+            .iter()
+            .map(|&level| (picture.offset + picture.scale * f64::from(level)) as f32)
+            .collect();
         assert_eq!(back, values);
     }
 
