@@ -43,6 +43,19 @@ pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> 
     })))
 }
 
+/// The values of a vector of unsigned bytes: labels.
+pub(super) fn labels(bytes: &[u8]) -> Result<Vec<u8>, Rejection> {
+    let Header { sample, sizes, data_start } = Header::read(bytes)?;
+    let held = &bytes[data_start..];
+    match sizes[..] {
+        [count] if sample == Sample::U8 && held.len() == count => Ok(held.to_vec()),
+        [count] if sample == Sample::U8 => {
+            Err(Rejection::truncated(format!("declares {count} labels and holds {}", held.len())))
+        }
+        _ => Err(Rejection::unsupported("labels are an IDX vector of unsigned bytes")),
+    }
+}
+
 struct Header {
     sample: Sample,
     sizes: Vec<usize>,

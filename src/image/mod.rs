@@ -264,6 +264,7 @@ fn check_plausible(promised: usize, stored: usize, ratio: usize) -> Result<(), R
 ///
 /// # Errors
 /// A [`Rejection`] when the bytes are no one-dimensional IDX file of bytes.
-pub fn idx_labels(_bytes: Vec<u8>, _limits: &Limits) -> Result<Vec<u8>, Rejection> {
-    Err(Rejection::new(Reason::UnknownFormat, "no decoder is built yet"))
+pub fn idx_labels(bytes: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, Rejection> {
+    limits.check_file(bytes.len() as u64)?;
+    guard::guarded(|| idx::labels(&unpack::unpack(bytes, limits)?))
 }
