@@ -131,10 +131,14 @@ impl Ledger {
         };
         let connection = open().map_err(|error| Failure::io(&path, error))?;
         let mut ledger = Self { connection, path, suspects: false };
-        let version: i64 = ledger.run(|connection| connection.pragma_query_value(None, "user_version", |row| row.get(0)))?;
+        let version: i64 =
+            ledger.run(|connection| connection.pragma_query_value(None, "user_version", |row| row.get(0)))?;
         if version > VERSION {
-            return Err(Failure::new(Kind::Settings, format!("{}: written by a newer anomalyd", ledger.path.display()))
-                .hint("use that version, or another --state folder"));
+            return Err(Failure::new(
+                Kind::Settings,
+                format!("{}: written by a newer anomalyd", ledger.path.display()),
+            )
+            .hint("use that version, or another --state folder"));
         }
         ledger.run(|connection| {
             connection.execute_batch(TABLES)?;
@@ -176,7 +180,14 @@ impl Ledger {
             {
                 let mut insert = transaction.prepare_cached("INSERT INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
                 for part in parts {
-                    insert.execute(params![batch, part.batch, part.table.name(), part.pipeline, part.date, part.rows as i64])?;
+                    insert.execute(params![
+                        batch,
+                        part.batch,
+                        part.table.name(),
+                        part.pipeline,
+                        part.date,
+                        part.rows as i64
+                    ])?;
                 }
                 let mut insert = transaction.prepare_cached(
                     "INSERT INTO files (batch, identity, path, size, mtime_ns, inode, digest, outcome, frames)
@@ -187,7 +198,17 @@ impl Ledger {
                     let digest = file.digest.as_ref().map(|digest| &digest[..]);
                     let (outcome, frames) = (file.outcome.name(), file.frames as i64);
                     let stat = (size as i64, mtime_ns, inode as i64);
-                    insert.execute(params![batch, file.identity, file.path, stat.0, stat.1, stat.2, digest, outcome, frames])?;
+                    insert.execute(params![
+                        batch,
+                        file.identity,
+                        file.path,
+                        stat.0,
+                        stat.1,
+                        stat.2,
+                        digest,
+                        outcome,
+                        frames
+                    ])?;
                 }
             }
             transaction.commit()?;
@@ -213,7 +234,10 @@ impl Ledger {
             )?;
             if suspects {
                 for file in files.iter().filter(|file| file.outcome != Outcome::Partial) {
-                    transaction.execute("DELETE FROM attempts WHERE pipeline = ?1 AND path = ?2", params![file.pipeline, file.path])?;
+                    transaction.execute(
+                        "DELETE FROM attempts WHERE pipeline = ?1 AND path = ?2",
+                        params![file.pipeline, file.path],
+                    )?;
                 }
             }
             transaction.commit()
@@ -243,7 +267,8 @@ impl Ledger {
         self.run(|connection| {
             let mut batches = connection.prepare("SELECT id FROM batches WHERE committed = 0 ORDER BY id")?;
             let ids = batches.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
-            let mut parts = connection.prepare("SELECT name, table_name, pipeline, date, rows FROM parts WHERE batch = ?1")?;
+            let mut parts =
+                connection.prepare("SELECT name, table_name, pipeline, date, rows FROM parts WHERE batch = ?1")?;
             ids.into_iter()
                 .map(|id| Ok((id, parts.query_map([id], read_part)?.collect::<rusqlite::Result<Vec<Part>>>()?)))
                 .collect()
@@ -277,10 +302,14 @@ impl Ledger {
     /// [`Kind::Io`].
     pub fn suspects(&mut self) -> Result<Vec<Suspect>> {
         self.run(|connection| {
-            let mut query =
-                connection.prepare("SELECT pipeline, path, size, mtime_ns, inode, tries FROM attempts ORDER BY tries, path")?;
+            let mut query = connection
+                .prepare("SELECT pipeline, path, size, mtime_ns, inode, tries FROM attempts ORDER BY tries, path")?;
             let rows = query.query_map([], |row| {
-                let stat = Stat { size: row.get::<_, i64>(2)? as u64, mtime_ns: row.get(3)?, inode: row.get::<_, i64>(4)? as u64 };
+                let stat = Stat {
+                    size: row.get::<_, i64>(2)? as u64,
+                    mtime_ns: row.get(3)?,
+                    inode: row.get::<_, i64>(4)? as u64,
+                };
                 Ok(Suspect { pipeline: row.get(0)?, path: row.get(1)?, stat, tries: row.get(5)? })
             })?;
             rows.collect()
@@ -316,7 +345,13 @@ fn now() -> i64 {
 fn read_part(row: &rusqlite::Row<'_>) -> rusqlite::Result<Part> {
     let table: String = row.get(1)?;
     let table = Table::from_name(&table).ok_or(rusqlite::Error::InvalidQuery)?;
-    Ok(Part { batch: row.get(0)?, table, pipeline: row.get(2)?, date: row.get(3)?, rows: row.get::<_, i64>(4)? as usize })
+    Ok(Part {
+        batch: row.get(0)?,
+        table,
+        pipeline: row.get(2)?,
+        date: row.get(3)?,
+        rows: row.get::<_, i64>(4)? as usize,
+    })
 }
 
 /// `None` where the query has no row.

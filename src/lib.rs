@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod error;
+pub mod interrupt;
 pub mod pipeline;
 pub mod settings;
 
@@ -15,9 +16,15 @@ pub mod prepare;
 pub mod model;
 pub mod stats;
 
+pub mod calibrate;
 pub mod components;
+pub mod detector;
+pub mod evaluate;
+pub mod measure;
+pub mod reference;
 pub mod score;
 
+pub mod store;
 pub mod train;
 
 pub mod daemon;

@@ -2,10 +2,18 @@
 
 use std::path::Path;
 
+use rayon::prelude::*;
+
+use crate::calibrate::Calibration;
 use crate::components::Component;
-use crate::error::{Failure, Kind, Result};
-use crate::pipeline::Pipeline;
+use crate::detector::Detector;
+use crate::error::{Failure, Result};
+use crate::measure::anomaly_map;
+use crate::model::device;
+use crate::pipeline::{Keep, Pipeline, Reduction};
 use crate::prepare::Prepared;
+use crate::reference::Components;
+use crate::store;
 
 /// What a row of `scores` says a frame was judged by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,18 +83,40 @@ pub struct Maps {
     pub anomaly: Vec<f32>,
 }
 
+/// Most tiles of a flagged frame that are listed.
+const LISTED_TILES: usize = 64;
+/// A tile is listed when fewer than this share of normal tiles score as high.
+const LISTED_TAIL: f64 = 1e-3;
+
 /// Judges prepared frames of one pipeline.
 pub struct Scorer {
+    pipeline: Pipeline,
     identity: Identity,
+    detector: Detector,
+    calibration: Calibration,
 }
 
 impl Scorer {
     /// Loads the version that `models/<name>/current` names and checks that it fits the pipeline.
     ///
     /// # Errors
-    /// [`Kind::Model`] when there is none, it is damaged or of another shape; [`Kind::Settings`] when the calibration cannot support alpha.
-    pub fn load(pipeline: &Pipeline, models: &Path, _device: &str) -> Result<Self> {
-        Err(Failure::new(Kind::Model, format!("no model of pipeline {} in {}", pipeline.name, models.display())))
+    /// [`crate::error::Kind::Model`] when there is none, it is damaged or was made for another input, model or score;
+    /// [`crate::error::Kind::Data`] when its calibration cannot support the pipeline's alpha.
+    pub fn load(pipeline: &Pipeline, models: &Path, device: &str) -> Result<Self> {
+        let version = store::load(models, pipeline)?;
+        let calibration =
+            Calibration::new(version.calibration.clone(), pipeline.spec.calibration).map_err(|failure| Failure {
+                message: format!("pipeline {}: {}", pipeline.name, failure.message),
+                ..failure
+            })?;
+        let identity = Identity {
+            model_version: version.manifest.version.clone(),
+            model_digest: version.manifest.digests.weights.clone(),
+            calibration_digest: version.manifest.digests.calibration.clone(),
+            pipeline_digest: pipeline.digest.clone(),
+        };
+        let detector = Detector::load(&pipeline.spec, version, device::pick(device)?)?;
+        Ok(Self { pipeline: pipeline.clone(), identity, detector, calibration })
     }
 
     /// By what frames are judged.
@@ -94,11 +124,114 @@ impl Scorer {
         &self.identity
     }
 
+    /// The calibration behind the p-values.
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
+    }
+
+    /// The model and its frozen score.
+    pub fn detector(&mut self) -> &mut Detector {
+        &mut self.detector
+    }
+
     /// Judges frames, in order. Frames are batched on the device, tiles of several frames together.
     ///
     /// # Errors
-    /// [`Kind::Internal`] when the device fails.
-    pub fn score(&mut self, _frames: &[Prepared]) -> Result<Vec<Verdict>> {
-        Ok(Vec::new())
+    /// [`crate::error::Kind::Internal`] when the device fails.
+    pub fn score(&mut self, frames: &[Prepared]) -> Result<Vec<Verdict>> {
+        let examined = self.detector.examine(&frames.iter().collect::<Vec<_>>())?;
+        frames
+            .iter()
+            .zip(examined)
+            .map(|(frame, examined)| self.judge(frame, &examined.tiles, examined.latents))
+            .collect()
     }
+
+    fn judge(&mut self, frame: &Prepared, tiles: &[Components], latents: Vec<Vec<f32>>) -> Result<Verdict> {
+        let score_spec = &self.pipeline.spec.score;
+        let tails = &self.detector.fitted.tails;
+        let score = tails.frame_score(tiles, score_spec);
+        let (p_value, extrapolated) = self.calibration.p_value(score);
+        let is_anomaly = score > self.calibration.threshold();
+        let tile_scores: Vec<f64> = tiles.iter().map(|tile| tails.tile_score(tile, score_spec)).collect();
+        let worst = (0..tiles.len()).max_by(|&a, &b| tile_scores[a].total_cmp(&tile_scores[b])).unwrap_or(0);
+        let keep = match self.pipeline.spec.report.denoised {
+            Keep::All => true,
+            Keep::Flagged | Keep::None => is_anomaly,
+        };
+        Ok(Verdict {
+            components: frame_components(tiles, score_spec.reduction),
+            score,
+            p_value,
+            threshold: self.calibration.threshold(),
+            alpha: self.calibration.asked.alpha,
+            is_anomaly,
+            extrapolated,
+            latent_mean: latents.into_iter().nth(worst).unwrap_or_default(),
+            tiles: if is_anomaly { self.flagged_tiles(frame, &tile_scores) } else { Vec::new() },
+            maps: if keep { Some(self.draw(frame)?) } else { None },
+        })
+    }
+
+    /// The tiles that stand out, highest first; the highest of all is always among them.
+    fn flagged_tiles(&self, frame: &Prepared, scores: &[f64]) -> Vec<FlaggedTile> {
+        if frame.tiles.len() < 2 {
+            return Vec::new();
+        }
+        let mut tiles: Vec<FlaggedTile> = frame
+            .tiles
+            .iter()
+            .zip(scores)
+            .map(|(&(x, y), &score)| FlaggedTile {
+                x: x as u32,
+                y: y as u32,
+                score,
+                tail: self.detector.fitted.tails.tile_tail(score),
+            })
+            .collect();
+        tiles.sort_by(|a, b| b.score.total_cmp(&a.score));
+        let standing_out = tiles.iter().take_while(|tile| tile.tail < LISTED_TAIL).count();
+        tiles.truncate(standing_out.clamp(1, LISTED_TILES));
+        tiles
+    }
+
+    /// Reconstruction and residual of the whole frame; overlapping tiles are averaged.
+    fn draw(&mut self, frame: &Prepared) -> Result<Maps> {
+        let (width, height, channels) = (frame.width, frame.height, frame.channels);
+        let size = self.pipeline.spec.input.size;
+        let mut denoised = vec![0.0; frame.pixels.len()];
+        let mut anomaly = vec![0.0; width * height];
+        let mut seen = vec![0.0f32; width * height];
+        self.detector.reconstruct(frame, &mut |(x, y), x_hat, residual| {
+            let map = anomaly_map(residual, channels, size);
+            for row in 0..size {
+                let at = (y + row) * width + x;
+                for column in 0..size {
+                    seen[at + column] += 1.0;
+                    anomaly[at + column] += map[row * size + column];
+                    for channel in 0..channels {
+                        denoised[channel * width * height + at + column] +=
+                            x_hat[(channel * size + row) * size + column];
+                    }
+                }
+            }
+        })?;
+        anomaly.par_iter_mut().zip(&seen).for_each(|(value, count)| *value /= count);
+        let scaling = frame.scaling;
+        denoised
+            .par_iter_mut()
+            .enumerate()
+            .for_each(|(at, value)| *value = scaling.unscale(*value / seen[at % (width * height)]));
+        let input = frame.pixels.par_iter().map(|&value| scaling.unscale(value)).collect();
+        Ok(Maps { width, height, channels, input, denoised, anomaly })
+    }
+}
+
+/// Each component reduced over the tiles, as the report has it.
+fn frame_components(tiles: &[Components], reduction: Reduction) -> [Option<f64>; Component::ALL.len()] {
+    Component::ALL.map(|component| {
+        let values: Vec<f64> = tiles.iter().map(|tile| tile[component as usize]).collect();
+        let computed = values.iter().all(|value| !value.is_nan());
+        computed.then(|| crate::calibrate::reduce(values, reduction))
+    })
 }

@@ -233,7 +233,8 @@ pub fn stat_of(path: &Path) -> Option<Stat> {
 /// [`Kind::Io`] where it is missing or cannot be read; [`Kind::Settings`] where it contains the state folder or lies in it.
 pub fn check_inbox(inbox: &Path, state: &Path) -> Result<PathBuf> {
     let root = inbox.canonicalize().map_err(|error| {
-        Failure::new(Kind::Io, format!("inbox {}: {error}", inbox.display())).hint("make the folder, or correct `inbox`")
+        Failure::new(Kind::Io, format!("inbox {}: {error}", inbox.display()))
+            .hint("make the folder, or correct `inbox`")
     })?;
     if !root.is_dir() {
         return Err(Failure::new(Kind::Io, format!("inbox {} is not a folder", root.display())));
@@ -246,7 +247,9 @@ pub fn check_inbox(inbox: &Path, state: &Path) -> Result<PathBuf> {
     let state = state.canonicalize().unwrap_or(state);
     if state.starts_with(&root) || root.starts_with(&state) {
         let message = format!("inbox {} and state folder {} contain one another", root.display(), state.display());
-        return Err(Failure::new(Kind::Settings, message).hint("keep the reports outside of the folder that is watched"));
+        return Err(
+            Failure::new(Kind::Settings, message).hint("keep the reports outside of the folder that is watched")
+        );
     }
     Ok(root)
 }

@@ -1,16 +1,168 @@
-//! `anomalyd evaluate`.
+//! `anomalyd evaluate`: measure a model against labelled images.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::labelled::{Selection, is_normal};
+use crate::draw::plot::{self, RocCurve};
 use crate::error::{Failure, Kind, Result};
+use crate::evaluate::{self, Evaluation, Scores};
+use crate::pipeline::Pipeline;
+use crate::prepare::Prepared;
+use crate::score::Scorer;
 use crate::settings::Settings;
+use crate::stats::metrics::roc_curve;
+use crate::train::data::{self, Labels, Sample, Samples};
 
 /// Arguments of `evaluate`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// A pipeline's name, or the path of its TOML file.
+    pipeline: String,
+    /// Normal images, none of which the model was trained on.
+    #[arg(long, num_args = 1.., value_name = "PATH", requires = "anomalous", conflicts_with = "data")]
+    normal: Vec<PathBuf>,
+    /// Anomalous images; the folders in it name their kinds.
+    #[arg(long, num_args = 1.., value_name = "PATH", requires = "normal")]
+    anomalous: Vec<PathBuf>,
+    /// Images of both sorts, told apart by --labels.
+    #[arg(long, num_args = 1.., value_name = "PATH", requires = "labels", required_unless_present = "normal")]
+    data: Vec<PathBuf>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Write roc.svg, scores.svg and confusion.svg here.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 /// Runs `evaluate`.
 ///
 /// # Errors
-/// Not built yet.
-pub fn run(_args: &Args, _settings: &Settings) -> Result<()> {
-    Err(Failure::new(Kind::Internal, "evaluate is not built yet"))
+/// A wrong pipeline or model, unusable data.
+pub fn run(args: &Args, settings: &Settings) -> Result<()> {
+    let pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
+    let mut scorer = Scorer::load(&pipeline, &settings.models, &settings.device)?;
+    let load = |paths: &[PathBuf]| data::load(paths, &pipeline.spec.input, &settings.limits);
+    let (normal, anomalous, rejected) = if args.data.is_empty() {
+        let (normal, anomalous) = (load(&args.normal)?, load(&args.anomalous)?);
+        let rejected = normal.rejected.len() + anomalous.rejected.len();
+        (normal.frames, by_folder(anomalous.frames, &args.anomalous), rejected)
+    } else {
+        by_label(load(&args.data)?, &args.selection)?
+    };
+    let mut score = |samples: &[Sample]| -> Result<Vec<Scores>> {
+        let frames: Vec<&Prepared> = samples.iter().map(|sample| &sample.prepared).collect();
+        evaluate::score(&mut scorer, &frames, &pipeline.spec.score)
+    };
+    let normal = score(&normal)?;
+    let anomalous = anomalous
+        .into_iter()
+        .map(|(kind, samples)| Ok((kind, score(&samples)?)))
+        .collect::<Result<BTreeMap<String, Vec<Scores>>>>()?;
+    let evaluation = evaluate::evaluate(&scorer, &normal, &anomalous, rejected);
+    if let Some(folder) = &args.out {
+        draw(folder, &evaluation, &normal, &anomalous)?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&evaluation).unwrap_or_default());
+    } else {
+        print(&evaluation);
+    }
+    Ok(())
+}
+
+/// The first folder below the path given names the kind; else that path's own name.
+fn by_folder(samples: Vec<Sample>, given: &[PathBuf]) -> BTreeMap<String, Vec<Sample>> {
+    let mut kinds: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
+    for sample in samples {
+        let root = given.iter().find(|root| sample.source.starts_with(root));
+        let below = root.and_then(|root| sample.source.strip_prefix(root).ok()?.parent()?.iter().next());
+        let name = below.or_else(|| root.and_then(|root| root.file_name()));
+        let kind = name.map_or("anomalous".into(), |name| name.to_string_lossy().into_owned());
+        kinds.entry(kind).or_default().push(sample);
+    }
+    kinds
+}
+
+type Split = (Vec<Sample>, BTreeMap<String, Vec<Sample>>, usize);
+
+fn by_label(samples: Samples, selection: &Selection) -> Result<Split> {
+    let path = selection.labels.as_deref().unwrap_or(Path::new(""));
+    let labels = Labels::read(path)?;
+    let (mut normal, mut kinds) = (Vec::new(), BTreeMap::<String, Vec<Sample>>::new());
+    let mut unlabelled = 0;
+    for sample in samples.frames {
+        match is_normal(&labels, &sample, selection) {
+            Some(true) => normal.push(sample),
+            Some(false) => kinds.entry(labels.of(&sample).unwrap_or_default().to_string()).or_default().push(sample),
+            None => unlabelled += 1,
+        }
+    }
+    if unlabelled > 0 {
+        tracing::warn!(unlabelled, labels = %path.display(), "frames without a label are left out");
+    }
+    if normal.is_empty() || kinds.is_empty() {
+        let found =
+            format!("{} normal and {} anomalous frames", normal.len(), kinds.values().map(Vec::len).sum::<usize>());
+        return Err(Failure::new(Kind::Data, format!("{}: {found}; both are needed", path.display())));
+    }
+    Ok((normal, kinds, samples.rejected.len()))
+}
+
+fn draw(
+    folder: &Path,
+    evaluation: &Evaluation,
+    normal: &[Scores],
+    anomalous: &BTreeMap<String, Vec<Scores>>,
+) -> Result<()> {
+    let combined =
+        |scores: &mut dyn Iterator<Item = &Scores>| scores.map(|scores| scores.combined).collect::<Vec<f64>>();
+    let normal = combined(&mut normal.iter());
+    let anomalous = combined(&mut anomalous.values().flatten());
+    std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
+    let title = format!("model {}", evaluation.model_version);
+    let curve = RocCurve {
+        name: "combined score".into(),
+        points: roc_curve(&normal, &anomalous).iter().map(|point| (point.false_alarm_rate, point.recall)).collect(),
+        auroc: evaluation.combined.auroc.unwrap_or(f64::NAN),
+    };
+    for (name, svg) in [
+        ("roc.svg", plot::roc_svg(&title, &[curve], Some(evaluation.alpha))?),
+        ("scores.svg", plot::score_histogram_svg(&title, &normal, &anomalous, evaluation.threshold)?),
+        ("confusion.svg", plot::confusion_svg(&title, &evaluation.confusion)?),
+    ] {
+        let path = folder.join(name);
+        std::fs::write(&path, svg).map_err(|error| Failure::io(&path, error))?;
+    }
+    Ok(())
+}
+
+fn print(evaluation: &Evaluation) {
+    let number = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
+    let [low, high] = evaluation.false_alarm_interval;
+    println!("model              {}", evaluation.model_version);
+    println!(
+        "frames             {} normal, {} anomalous, {} rejected",
+        evaluation.normal, evaluation.anomalous, evaluation.rejected
+    );
+    println!("auroc              {}", number(evaluation.combined.auroc));
+    println!("average precision  {}", number(evaluation.combined.average_precision));
+    println!("recall at alpha    {} (alpha {})", number(evaluation.recall_at_alpha), evaluation.alpha);
+    println!("false-alarm rate   {} (95 % interval {low:.4} to {high:.4})", number(evaluation.false_alarm_rate));
+    println!("\n{}", plot::confusion_text(&evaluation.confusion));
+    println!("{:<28} {:>8} {:>8}", "component", "auroc", "ap");
+    for (name, figures) in &evaluation.components {
+        println!("{name:<28} {:>8} {:>8}", number(figures.auroc), number(figures.average_precision));
+    }
+    if evaluation.kinds.len() > 1 {
+        println!("\n{:<20} {:>6} {:>8} {:>8} {:>8}  best component", "kind", "frames", "auroc", "ap", "recall");
+        for (name, kind) in &evaluation.kinds {
+            let best = kind.best_component.as_ref().map_or(String::new(), |(name, auroc)| format!("{name} {auroc:.4}"));
+            let (auroc, ap) = (number(kind.figures.auroc), number(kind.figures.average_precision));
+            println!("{name:<20} {:>6} {auroc:>8} {ap:>8} {:>8.3}  {best}", kind.frames, kind.recall_at_alpha);
+        }
+    }
 }

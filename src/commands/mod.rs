@@ -1,8 +1,10 @@
 //! One file a subcommand: its arguments and what it does. Results go to stdout, everything else to stderr.
 
+mod cells;
 pub mod demo;
 pub mod evaluate;
 pub mod inspect;
+pub mod labelled;
 pub mod query;
 pub mod score;
 pub mod show;

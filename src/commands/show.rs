@@ -1,16 +1,150 @@
-//! `anomalyd show`.
+//! `anomalyd show`: one flagged frame as a picture: input, reconstruction, anomaly map.
 
+use std::path::{Path, PathBuf};
+
+use polars::prelude::DataFrame;
+
+use super::cells::{bytes, number, number_text, string};
+use crate::draw::panel::{Panel, Region, panel};
+use crate::draw::png::{Decoded, decode};
 use crate::error::{Failure, Kind, Result};
+use crate::pipeline::Pipeline;
+use crate::report::query::Reports;
 use crate::settings::Settings;
+
+/// Columns of `anomalies` that hold pictures.
+pub const INPUT: &str = "input";
+const DENOISED: &str = "denoised";
+const ANOMALY_MAP: &str = "anomaly_map";
+/// Side of an outlined tile where the pipeline file is not at hand, pixels.
+const UNKNOWN_TILE: usize = 64;
 
 /// Arguments of `show`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The frame's id as in the tables, or its beginning.
+    pub frame_id: String,
+    /// Picture to write [default: <FRAME_ID>.png].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
 
 /// Runs `show`.
 ///
 /// # Errors
-/// Not built yet.
-pub fn run(_args: &Args, _settings: &Settings) -> Result<()> {
-    Err(Failure::new(Kind::Internal, "show is not built yet"))
+/// [`Kind::Usage`] for an ambiguous id, [`Kind::Data`] for one that is unknown or was not flagged, [`Kind::Io`].
+pub fn run(args: &Args, settings: &Settings) -> Result<()> {
+    let mut reports = Reports::open(&settings.state)?;
+    let frame_id = find(&mut reports, &args.frame_id, &settings.state)?;
+    let sql = format!("SELECT * FROM anomalies WHERE frame_id = '{frame_id}' ORDER BY scored_at DESC LIMIT 1");
+    let rows = reports.query(&sql)?;
+    let picture = draw(&rows, 0, &settings.pipelines)?;
+    let path = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{frame_id}.png")));
+    std::fs::write(&path, picture).map_err(|error| Failure::io(&path, error))?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// Regions of the tiles that stand out, from the `tiles` column of a row of `anomalies`.
+pub fn regions(rows: &DataFrame, row: usize, pipelines: &Path) -> Vec<Region> {
+    let tiles: serde_json::Value = serde_json::from_str(&string(rows, "tiles", row)).unwrap_or_default();
+    let size = Pipeline::load(&string(rows, "pipeline", row), pipelines).map_or(UNKNOWN_TILE, |p| p.spec.input.size);
+    let place = |tile: &serde_json::Value, key: &str| tile.get(key)?.as_u64().map(|value| value as usize);
+    let tiles = tiles.as_array().map(Vec::as_slice).unwrap_or_default();
+    tiles.iter().filter_map(|tile| Some((place(tile, "x")?, place(tile, "y")?, size, size))).collect()
+}
+
+/// A picture column of a row, in physical units.
+///
+/// # Errors
+/// [`Kind::Data`] when there is none, or it is damaged.
+pub fn picture(rows: &DataFrame, row: usize, column: &str) -> Result<Decoded> {
+    let missing = || Failure::new(Kind::Data, format!("frame {}: no {column} picture", string(rows, "frame_id", row)));
+    decode(&bytes(rows, column, row).ok_or_else(missing)?)
+}
+
+/// The panel of a row of `anomalies`.
+fn draw(rows: &DataFrame, row: usize, pipelines: &Path) -> Result<Vec<u8>> {
+    let (input, denoised) = (picture(rows, row, INPUT)?, picture(rows, row, DENOISED)?);
+    let map = picture(rows, row, ANOMALY_MAP)?;
+    let boxes = regions(rows, row, pipelines);
+    Ok(panel(&Panel {
+        title: format!("{}  {}", string(rows, "pipeline", row), named(rows, row)),
+        lines: captions(rows, row, boxes.len()),
+        input: input.values(),
+        reconstruction: denoised.values(),
+        anomaly: map.values(),
+        boxes,
+    }))
+}
+
+/// The source, with the frame's number where the file holds several.
+fn named(rows: &DataFrame, row: usize) -> String {
+    let source = string(rows, "source", row);
+    match number(rows, "frame_index", row) {
+        Some(index) if index > 0.0 => format!("{source}  frame {index}"),
+        _ => source,
+    }
+}
+
+fn captions(rows: &DataFrame, row: usize, tiles: usize) -> Vec<String> {
+    let value = |column: &str| number(rows, column, row).map_or("?".to_string(), number_text);
+    let relation = match (number(rows, "score", row), number(rows, "threshold", row)) {
+        (Some(score), Some(threshold)) if score > threshold => ">",
+        _ => "<=",
+    };
+    let score = format!("score {} {relation} threshold {}", value("score"), value("threshold"));
+    let mut second = format!(
+        "frame {}   model {}   scored {}",
+        string(rows, "frame_id", row),
+        string(rows, "model_version", row),
+        string(rows, "scored_at", row)
+    );
+    if tiles > 0 {
+        second.push_str(&format!("   {tiles} tile{} outlined", if tiles == 1 { "" } else { "s" }));
+    }
+    vec![format!("{score}   p = {}   alpha = {}", value("p_value"), value("alpha")), second]
+}
+
+/// The one flagged frame whose id begins so.
+fn find(reports: &mut Reports, given: &str, state: &Path) -> Result<String> {
+    if given.is_empty() || !given.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_:.".contains(letter)) {
+        return Err(Failure::new(Kind::Usage, format!("{given:?} is no frame id")).hint(hint()));
+    }
+    let flagged = ids(reports, "anomalies", given)?;
+    match flagged.as_slice() {
+        [one] => return Ok(one.clone()),
+        [] => {}
+        several if several.iter().any(|id| id == given) => return Ok(given.to_string()),
+        several => {
+            let shown = several.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+            let message = format!("{} flagged frames begin with {given}: {shown}, ...", several.len());
+            return Err(Failure::new(Kind::Usage, message).hint("give more of the id"));
+        }
+    }
+    let scored = ids(reports, "scores", given)?;
+    let Some(one) = scored.first() else {
+        let message = format!("no frame in {} has an id that begins with {given}", state.display());
+        return Err(Failure::new(Kind::Data, message).hint(hint()));
+    };
+    let message = format!("frame {one} was scored but not flagged, so no picture of it is kept");
+    Err(Failure::new(Kind::Data, message).hint(format!(
+        "its scores: anomalyd query \"SELECT * FROM scores WHERE frame_id = '{one}'\"; a pipeline with \
+         `report.denoised = \"all\"` keeps every frame's reconstruction in the table denoised"
+    )))
+}
+
+/// The different ids of a table that begin so.
+fn ids(reports: &mut Reports, table: &str, beginning: &str) -> Result<Vec<String>> {
+    if !reports.has(table) {
+        return Ok(Vec::new());
+    }
+    let sql =
+        format!("SELECT DISTINCT frame_id FROM {table} WHERE STARTS_WITH(frame_id, '{beginning}') ORDER BY frame_id");
+    let rows = reports.query(&sql)?;
+    Ok((0..rows.height()).map(|row| string(&rows, "frame_id", row)).collect())
+}
+
+fn hint() -> &'static str {
+    "flagged frames: anomalyd query \"SELECT frame_id, source, p_value FROM anomalies ORDER BY p_value LIMIT 10\""
 }

@@ -52,14 +52,18 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         return Ok(());
     }
     println!("{}", if status.running { "running" } else { "not running" });
-    println!("{:<16}{:>9}{:>10}{:>9}{:>10}{:>10}  {}", "pipeline", "waiting", "scored", "flagged", "rejected", "images/s", "model");
+    println!(
+        "{:<16}{:>9}{:>10}{:>9}{:>10}{:>10}  {}",
+        "pipeline", "waiting", "scored", "flagged", "rejected", "images/s", "model"
+    );
     for (name, Line { waiting, counts }) in &status.pipelines {
         let waiting = waiting.map_or_else(|| "-".into(), |count| count.to_string());
         let model = counts.model_version.as_deref().unwrap_or("-");
         let Counts { scored, flagged, rejected, rate, .. } = counts;
         println!("{name:<16}{waiting:>9}{scored:>10}{flagged:>9}{rejected:>10}{rate:>10.1}  {model}");
         if let Some((at, message)) = &counts.last_error {
-            let at = DateTime::from_timestamp_millis(*at).map_or_else(String::new, |time| time.format("%F %T UTC").to_string());
+            let at = DateTime::from_timestamp_millis(*at)
+                .map_or_else(String::new, |time| time.format("%F %T UTC").to_string());
             println!("  last error {at}: {message}");
         }
     }
@@ -76,7 +80,10 @@ fn gather(settings: &Settings) -> Result<Status> {
     let reader = Reader::open(&settings.state)?;
     let mut lines = BTreeMap::new();
     for pipeline in &pipelines {
-        lines.insert(pipeline.name.clone(), Line { waiting: waiting(&reader, pipeline)?, counts: reader.counts(&pipeline.name)? });
+        lines.insert(
+            pipeline.name.clone(),
+            Line { waiting: waiting(&reader, pipeline)?, counts: reader.counts(&pipeline.name)? },
+        );
     }
     for name in reader.pipelines()? {
         if !lines.contains_key(&name) {
@@ -94,7 +101,8 @@ fn waiting(reader: &Reader, pipeline: &Pipeline) -> Result<Option<u64>> {
         Some((identity, _)) => reader.known(identity)?,
         None => crate::watch::Known::default(),
     };
-    let name = |path: &Path| path.strip_prefix(inbox).map(|name| name.as_os_str().as_bytes().to_vec()).unwrap_or_default();
+    let name =
+        |path: &Path| path.strip_prefix(inbox).map(|name| name.as_os_str().as_bytes().to_vec()).unwrap_or_default();
     let open = files_below(inbox).filter(|(path, meta)| !known.contains(&name(path), Stat::from(meta)));
     Ok(Some(open.count() as u64))
 }

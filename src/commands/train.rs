@@ -1,16 +1,132 @@
-//! `anomalyd train`.
+//! `anomalyd train`: fit a model to normal images, calibrate it, publish it.
 
-use crate::error::{Failure, Kind, Result};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::labelled::{Selection, select};
+use crate::error::Result;
+use crate::interrupt;
+use crate::model::device;
+use crate::pipeline::Pipeline;
 use crate::settings::Settings;
+use crate::store::Manifest;
+use crate::train::fit::{End, Event};
+use crate::train::{self, Job, data};
 
 /// Arguments of `train`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// A pipeline's name, or the path of its TOML file.
+    pipeline: String,
+    /// Normal images: files and folders.
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    data: Vec<PathBuf>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Seed of weights, order and noise [default: the pipeline's].
+    #[arg(long)]
+    seed: Option<u64>,
+    /// `auto`, `cpu` or `cuda:N` [default: the settings'].
+    #[arg(long)]
+    device: Option<String>,
+    /// Print the manifest as JSON instead of a summary.
+    #[arg(long)]
+    json: bool,
+}
 
 /// Runs `train`.
 ///
 /// # Errors
-/// Not built yet.
-pub fn run(_args: &Args, _settings: &Settings) -> Result<()> {
-    Err(Failure::new(Kind::Internal, "train is not built yet"))
+/// A wrong pipeline, unusable or too few data, a full disk.
+pub fn run(args: &Args, settings: &Settings) -> Result<()> {
+    let mut pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
+    if let Some(seed) = args.seed {
+        pipeline.spec.training.seed = seed;
+    }
+    let device = device::pick(args.device.as_deref().unwrap_or(&settings.device))?;
+    let stop = interrupt::flag()?;
+    let samples = data::load(&args.data, &pipeline.spec.input, &settings.limits)?;
+    for (file, rejection) in samples.rejected.iter().take(10) {
+        tracing::warn!(file = %file.display(), %rejection, "not used");
+    }
+    let samples = select(samples, &args.selection)?;
+    tracing::info!(frames = samples.frames.len(), rejected = samples.rejected.len(), "data loaded");
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let job = Job { pipeline: &pipeline, given: &args.data, models: &settings.models, command };
+    let mut progress = Progress::new(pipeline.spec.model.beta);
+    let manifest = train::train(&job, samples, device, &stop, &mut |event| progress.show(event))?;
+    progress.bar.finish_and_clear();
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&manifest).unwrap_or_default());
+    } else {
+        report(&manifest, &settings.models.join(&pipeline.name).join(&manifest.version), pipeline.spec.model.beta);
+    }
+    Ok(())
+}
+
+/// A bar on a terminal, a line an epoch in the log.
+struct Progress {
+    bar: ProgressBar,
+    beta: f32,
+}
+
+impl Progress {
+    fn new(beta: f32) -> Self {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps  {msg}  {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar, beta }
+    }
+
+    fn show(&mut self, event: Event) {
+        match event {
+            Event::Step(done, all, loss) => {
+                self.bar.set_length(all as u64);
+                self.bar.set_position(done as u64);
+                self.bar.set_message(format!("-ELBO {loss:.2} nats"));
+            }
+            Event::Epoch(epoch) => self.bar.suspend(|| {
+                tracing::info!(
+                    epoch = epoch.epoch,
+                    train_nll = format_args!("{:.2}", epoch.train_nll),
+                    train_kl = format_args!("{:.2}", epoch.train_kl),
+                    validation = format_args!("{:.2}", epoch.validation_loss(self.beta)),
+                    validation_kl = format_args!("{:.2}", epoch.validation_kl),
+                    active_units = epoch.active_units,
+                    images_per_s = format_args!("{:.0}", epoch.images_per_s),
+                    "epoch"
+                );
+            }),
+        }
+    }
+}
+
+fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
+    let history = &manifest.history;
+    let best = &history.epochs[history.best - 1];
+    let end = match history.end {
+        End::Epochs => "all epochs run",
+        End::EarlyStop => "validation stopped improving",
+        End::Interrupted => "interrupted",
+    };
+    println!("version      {}", manifest.version);
+    println!("folder       {}", folder.display());
+    println!(
+        "frames       {} train, {} validation, {} calibration, {} rejected",
+        manifest.data.train, manifest.data.validation, manifest.data.calibration, manifest.data.rejected
+    );
+    println!("parameters   {}", manifest.parameters);
+    println!("kept epoch   {} of {} ({end})", history.best, history.epochs.len());
+    println!(
+        "validation   loss {:.3} nats (reconstruction {:.3} + beta {beta} x KL {:.3}), {} active latent units",
+        best.validation_loss(beta),
+        best.validation_nll,
+        best.validation_kl,
+        best.active_units
+    );
+    if best.active_units == 0 {
+        println!("warning      posterior collapse: the latent carries nothing; lower model.beta or use a latent map");
+    }
 }

@@ -155,7 +155,12 @@ impl Decoder {
     }
 
     /// Sends the frames after the first `skip`; `None` where the work was stopped before the last.
-    fn send_frames(&self, file: &Arc<FileInfo>, bytes: Vec<u8>, skip: u64) -> std::result::Result<Option<Outcome>, SendError<Item>> {
+    fn send_frames(
+        &self,
+        file: &Arc<FileInfo>,
+        bytes: Vec<u8>,
+        skip: u64,
+    ) -> std::result::Result<Option<Outcome>, SendError<Item>> {
         let mut scored = skip > 0;
         let mut frames = match guarded(|| image::frames(bytes, &self.limits)) {
             Ok(frames) => frames,
@@ -203,7 +208,7 @@ impl Decoder {
             index: frame.index as u32,
             shape: [frame.width as u32, frame.height as u32, frame.channels as u32],
             observed_at: frame.observed_at,
-            permit,
+            _permit: permit,
         };
         let prepared = guarded(|| prepare(frame, &file.lane.input))?;
         Ok((info, prepared))
@@ -225,8 +230,9 @@ fn info(job: Job, digest: Option<[u8; 32]>) -> (Arc<FileInfo>, super::stages::Ti
 
 /// A panic of a decoder is a fault of the file, until somebody mends the decoder.
 fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, Rejection>) -> std::result::Result<T, Rejection> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Rejection::new(Reason::Poisonous, "decoding it stopped a worker; please report the file")))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Rejection::new(Reason::Poisonous, "decoding it stopped a worker; please report the file"))
+    })
 }
 
 /// Reads a file whole, and looks whether it is still the same afterwards.
@@ -252,7 +258,9 @@ fn read_once(path: &Path, limits: &Limits) -> Reading {
         return Reading::Refused(Rejection::new(Reason::TooLarge, detail));
     }
     match read_bytes(file, before.size) {
-        Ok(bytes) if bytes.len() as u64 == before.size && stat_of(path) == Some(before) => Reading::Whole(bytes, before),
+        Ok(bytes) if bytes.len() as u64 == before.size && stat_of(path) == Some(before) => {
+            Reading::Whole(bytes, before)
+        }
         Ok(_) => Reading::Changed,
         Err(error) => refuse(error),
     }

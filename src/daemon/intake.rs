@@ -57,7 +57,13 @@ pub struct Feeder {
 
 impl Feeder {
     /// A feeder of a lane; `suspects` may name other pipelines' files too.
-    pub fn new(lane: Arc<Lane>, jobs: Sender<Job>, stop: Arc<Stop>, progress: Arc<Progress>, suspects: &[Suspect]) -> Self {
+    pub fn new(
+        lane: Arc<Lane>,
+        jobs: Sender<Job>,
+        stop: Arc<Stop>,
+        progress: Arc<Progress>,
+        suspects: &[Suspect],
+    ) -> Self {
         let own = suspects.iter().filter(|suspect| suspect.pipeline == lane.name);
         let suspects = own.map(|suspect| (suspect.path.clone(), (suspect.stat, suspect.tries))).collect();
         Self { lane, jobs, stop, progress, feedback: Arc::default(), suspects }
@@ -109,7 +115,8 @@ impl Feeder {
                 Box::new(std::iter::once(path.clone()))
             };
             for path in inside {
-                let name: PathBuf = path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect();
+                let name: PathBuf =
+                    path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect();
                 // A file named by a link is the file it leads to.
                 let target = path.canonicalize().unwrap_or(path);
                 let Some(stat) = stat_of(&target) else { continue };
@@ -132,7 +139,10 @@ impl Feeder {
             return self.push(self.job(path, found, None));
         }
         let rejection = (tries >= MOST_TRIES).then(|| {
-            Rejection::new(Reason::Poisonous, format!("{tries} processes died while they worked on it; please report the file"))
+            Rejection::new(
+                Reason::Poisonous,
+                format!("{tries} processes died while they worked on it; please report the file"),
+            )
         });
         self.quiet() && self.push(self.job(path, found, rejection)) && self.quiet()
     }

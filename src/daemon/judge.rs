@@ -106,7 +106,8 @@ impl Bench {
         let Group { lane, frames, prepared, .. } = group;
         let mut seen = HashSet::new();
         let files = frames.iter().filter(|frame| seen.insert(Arc::as_ptr(&frame.file)));
-        self.work.begin(files.map(|frame| (lane.name.as_str(), frame.file.name.as_os_str().as_bytes(), frame.file.stat)));
+        self.work
+            .begin(files.map(|frame| (lane.name.as_str(), frame.file.name.as_os_str().as_bytes(), frame.file.stat)));
         let verdicts = match score(&lane, &prepared) {
             Some(verdicts) => verdicts?.into_iter().map(Some).collect(),
             // Something in the batch stopped the judge: find out which frame.

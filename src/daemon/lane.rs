@@ -80,7 +80,9 @@ impl Lane {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if pipeline.name.is_empty() || pipeline.name.starts_with('.') || !pipeline.name.bytes().all(plain) {
             let message = format!("{}: {:?} cannot name a report folder", pipeline.path.display(), pipeline.name);
-            return Err(Failure::new(Kind::Settings, message).hint("use letters, digits, '-' and '_' in the file's name"));
+            return Err(
+                Failure::new(Kind::Settings, message).hint("use letters, digits, '-' and '_' in the file's name")
+            );
         }
         let identity = Arc::new(judge.identity().clone());
         let number = ledger.identity(&pipeline.name, &identity)?;

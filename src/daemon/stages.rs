@@ -108,7 +108,7 @@ pub struct FrameInfo {
     /// When it was taken, where the header says so.
     pub observed_at: Option<DateTime<Utc>>,
     /// Its share of the memory.
-    pub permit: Permit,
+    pub _permit: Permit,
 }
 
 /// A file or frame that could not be scored.
@@ -165,8 +165,10 @@ impl Stop {
     /// Whether what is queued is left for the next run.
     pub fn is_over(&self) -> bool {
         self.is_stopped()
-            && self.born.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| {
-                since.elapsed().as_millis() >= u128::from(self.drain_ms.load(Ordering::Acquire))
-            })
+            && self
+                .born
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_some_and(|since| since.elapsed().as_millis() >= u128::from(self.drain_ms.load(Ordering::Acquire)))
     }
 }

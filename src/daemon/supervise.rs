@@ -69,7 +69,7 @@ pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
         .map_err(|error| Failure::new(Kind::Internal, format!("cannot wait for signals: {error}")))?;
     runtime.block_on(async {
         let (sender, events) = unbounded_channel();
-        let mut crew = Crew::start(settings, store, matches!(orders.intake, Intake::Watch { .. }), sender)?;
+        let mut crew = Crew::start(settings, store, matches!(orders.intake, Intake::Watch { .. }), &sender)?;
         let lanes = enter(plans, &mut ledger)?;
         crew.feed(&lanes, &roots, &orders.intake, &suspects)?;
         info!(models = %describe(&lanes), state = %settings.state.display(), "ready");
@@ -117,13 +117,12 @@ struct Crew {
     feeding: Arc<Stop>,
     stop: Arc<Stop>,
     progress: Arc<Progress>,
-    events: UnboundedSender<Ended>,
     started: Instant,
 }
 
 impl Crew {
     /// Starts the stages, the last one first.
-    fn start(settings: &Settings, store: Store, watched: bool, events: UnboundedSender<Ended>) -> Result<Self> {
+    fn start(settings: &Settings, store: Store, watched: bool, events: &UnboundedSender<Ended>) -> Result<Self> {
         let (progress, stop, flight) = (Arc::<Progress>::default(), Arc::<Stop>::default(), Arc::<Flight>::default());
         let (jobs, job_queue) = bounded(settings.queue_files);
         let (items, item_queue) = bounded(settings.queue_frames);
@@ -132,12 +131,20 @@ impl Crew {
         let flush = Flush { rows: settings.flush_rows, bytes: settings.flush_bytes, age };
         let (flight_too, progress_too) = (flight.clone(), progress.clone());
         let ledger = Ledger::open(&settings.state)?;
-        let writer =
-            Writer { rows: row_queue, ledger, store, flush, flight: flight_too, progress: progress_too, batch: Batch::default() };
-        spawn("write", &events, move || writer.run())?;
+        let writer = Writer {
+            rows: row_queue,
+            ledger,
+            store,
+            flush,
+            flight: flight_too,
+            progress: progress_too,
+            batch: Batch::default(),
+        };
+        spawn("write", events, move || writer.run())?;
         let work = Work::new(&settings.state, "score")?;
-        let bench = Bench { items: item_queue, rows, batch_frames: settings.batch_frames, work, progress: progress.clone() };
-        spawn("score", &events, move || bench.run())?;
+        let bench =
+            Bench { items: item_queue, rows, batch_frames: settings.batch_frames, work, progress: progress.clone() };
+        spawn("score", events, move || bench.run())?;
         let (files, frames) = (Budget::new(settings.queue_bytes / 2), Budget::new(settings.queue_bytes));
         for worker in 0..settings.decoders() {
             let decoder = Decoder {
@@ -145,7 +152,7 @@ impl Crew {
                 items: items.clone(),
                 flight: flight.clone(),
                 ledger: Reader::open(&settings.state)?,
-                limits: settings.limits.into(),
+                limits: settings.limits,
                 files: files.clone(),
                 frames: frames.clone(),
                 work: Work::new(&settings.state, &format!("decode-{worker}"))?,
@@ -153,10 +160,18 @@ impl Crew {
                 stop: stop.clone(),
                 watched,
             };
-            spawn("decode", &events, move || decoder.run())?;
+            spawn("decode", events, move || decoder.run())?;
         }
         let state = settings.state.clone();
-        Ok(Self { state, jobs: Some(jobs), feeders: Vec::new(), feeding: Arc::default(), stop, progress, events, started: Instant::now() })
+        Ok(Self {
+            state,
+            jobs: Some(jobs),
+            feeders: Vec::new(),
+            feeding: Arc::default(),
+            stop,
+            progress,
+            started: Instant::now(),
+        })
     }
 
     /// Starts the intake: one thread a lane. The stages end when the last one does, unless a reload may bring others.
@@ -179,7 +194,8 @@ impl Crew {
                 }
             };
             let thread = std::thread::Builder::new().name(format!("in-{}", lane.name)).spawn(work);
-            self.feeders.push(thread.map_err(|error| Failure::new(Kind::Internal, format!("cannot start a thread: {error}")))?);
+            self.feeders
+                .push(thread.map_err(|error| Failure::new(Kind::Internal, format!("cannot start a thread: {error}")))?);
         }
         if !matches!(intake, Intake::Watch { once: false }) {
             self.jobs = None;
@@ -204,7 +220,11 @@ impl Crew {
     }
 }
 
-fn spawn(stage: &'static str, events: &UnboundedSender<Ended>, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+fn spawn(
+    stage: &'static str,
+    events: &UnboundedSender<Ended>,
+    work: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Result<()> {
     let events = events.clone();
     let guarded = move || {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))

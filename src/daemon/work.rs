@@ -91,7 +91,8 @@ fn parse(bytes: &[u8]) -> Option<Vec<Suspect>> {
                 Some(text.to_vec())
             };
             let (pipeline, path) = (String::from_utf8(text()?).ok()?, text()?);
-            let (size, mtime_ns, inode) = (number::<8>(&mut rest)?, number::<8>(&mut rest)? as i64, number::<8>(&mut rest)?);
+            let (size, mtime_ns, inode) =
+                (number::<8>(&mut rest)?, number::<8>(&mut rest)? as i64, number::<8>(&mut rest)?);
             Some(Suspect { pipeline, path, stat: Stat { size, mtime_ns, inode }, tries: 0 })
         })
         .collect()

@@ -72,7 +72,7 @@ impl Writer {
     pub fn run(mut self) -> Result<()> {
         loop {
             match self.next() {
-                Ok(row) => self.add(row)?,
+                Ok(row) => self.add(row),
                 Err(RecvTimeoutError::Timeout) => self.commit()?,
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -94,19 +94,18 @@ impl Writer {
         }
     }
 
-    fn add(&mut self, row: Row) -> Result<()> {
+    fn add(&mut self, row: Row) {
         self.progress.beat();
         match row {
             Row::Scored(frame, verdict, scored_at) => {
                 self.batch.open(&frame.file).frames += 1;
                 let lane = frame.file.lane.clone();
-                let bytes = self.batch.tables(&lane.name).score(frame, *verdict, scored_at)?;
+                let bytes = self.batch.tables(&lane.name).score(frame, *verdict, scored_at);
                 self.batch.bytes += bytes;
             }
             Row::Refused(refusal) => self.refuse(&refusal),
             Row::End(file, outcome) => self.end(file, outcome),
         }
-        Ok(())
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
@@ -150,11 +149,20 @@ impl Writer {
         for (pipeline, tables) in &batch.tables {
             for (table, frame) in tables.frames()? {
                 let rows = frame.height();
-                parts.push((Part { table, pipeline: pipeline.clone(), date: date.clone(), batch: name.clone(), rows }, frame));
+                parts.push((
+                    Part { table, pipeline: pipeline.clone(), date: date.clone(), batch: name.clone(), rows },
+                    frame,
+                ));
             }
         }
         let mut files: Vec<FileRow> = batch.ended.iter().map(|(_, row)| row.clone()).collect();
-        files.extend(batch.open.values().filter(|open| open.frames > 0).map(|open| file_row(&open.file, Outcome::Partial, open.frames)));
+        files.extend(
+            batch
+                .open
+                .values()
+                .filter(|open| open.frames > 0)
+                .map(|open| file_row(&open.file, Outcome::Partial, open.frames)),
+        );
         self.write(parts, &files)?;
         self.acknowledge(batch)
     }

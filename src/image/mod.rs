@@ -136,3 +136,11 @@ pub type Frames = Box<dyn Iterator<Item = Result<Frame, Rejection>> + Send>;
 pub fn frames(_bytes: Vec<u8>, _limits: &Limits) -> Result<Frames, Rejection> {
     Err(Rejection::new(Reason::UnknownFormat, "no decoder is built yet"))
 }
+
+/// Labels of an IDX file (gzipped or not): one unsigned byte a frame.
+///
+/// # Errors
+/// A [`Rejection`] when the bytes are no one-dimensional IDX file of bytes.
+pub fn idx_labels(_bytes: Vec<u8>, _limits: &Limits) -> Result<Vec<u8>, Rejection> {
+    Err(Rejection::new(Reason::UnknownFormat, "no decoder is built yet"))
+}

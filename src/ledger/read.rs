@@ -52,7 +52,8 @@ impl Reader {
     pub fn open(state: &Path) -> Result<Self> {
         let path = place(state);
         let open = || -> rusqlite::Result<Connection> {
-            let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            let connection =
+                Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             connection.busy_timeout(Duration::from_secs(10))?;
             Ok(connection)
         };

@@ -118,8 +118,12 @@ fn tries_add_up_until_the_file_changes_or_ends() {
     let state = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(state.path()).unwrap();
     let id = ledger.identity("digits", &identity()).unwrap();
-    let mut suspect =
-        Suspect { pipeline: "digits".into(), path: b"a".to_vec(), stat: Stat { size: 1, mtime_ns: 2, inode: 3 }, tries: 0 };
+    let mut suspect = Suspect {
+        pipeline: "digits".into(),
+        path: b"a".to_vec(),
+        stat: Stat { size: 1, mtime_ns: 2, inode: 3 },
+        tries: 0,
+    };
     for tries in 1..=3 {
         ledger.blame(&[suspect.clone()]).unwrap();
         assert_eq!(ledger.suspects().unwrap()[0].tries, tries);

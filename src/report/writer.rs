@@ -90,7 +90,11 @@ impl Store {
             std::thread::sleep(DISK_FULL_PAUSE);
         }
         let file = File::open(&path).map_err(|error| Failure::io(&path, error))?;
-        let read = file.try_clone().map_err(PolarsError::from).and_then(|copy| ParquetReader::new(copy).num_rows()).map_err(|error| Failure::io(&path, error))?;
+        let read = file
+            .try_clone()
+            .map_err(PolarsError::from)
+            .and_then(|copy| ParquetReader::new(copy).num_rows())
+            .map_err(|error| Failure::io(&path, error))?;
         if read != part.rows {
             return Err(Failure::new(Kind::Internal, format!("{}: {read} rows, not {}", path.display(), part.rows)));
         }

@@ -1,1 +1,161 @@
-//! Fits the weights of a pipeline's model: one loop, any model.
+//! From normal images to a published model: load, split, fit, reference, tails, calibration, pictures, publish.
+
+pub mod data;
+pub mod fit;
+pub mod pictures;
+pub mod split;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use chrono::Utc;
+
+use crate::calibrate::{self, Calibration, Tails};
+use crate::detector::{Detector, Tile, measure_tiles};
+use crate::error::{Failure, Kind, Result};
+use crate::model::device::Device;
+use crate::model::vae::Vae;
+use crate::pipeline::Pipeline;
+use crate::prepare::Prepared;
+use crate::reference::Reference;
+use crate::store::{CalibrationRow, Data, Digests, Draft, Fitted, Manifest};
+use data::{Sample, Samples};
+use fit::{Event, TileRef, evenly, tiles_of};
+use split::Split;
+
+/// Most training tiles the reference distributions are fitted on.
+const REFERENCE_TILES: usize = 20_000;
+/// Local feature vectors the patch covariance is fitted on, about.
+const REFERENCE_PATCHES: usize = 100_000;
+/// Frames examined at once: bounds the memory of large frames' measurements.
+const FRAMES_AT_ONCE: usize = 64;
+
+/// What to train, from what, as which command.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The pipeline, its seed already overridden where the user did.
+    pub pipeline: &'a Pipeline,
+    /// The paths given, for the manifest.
+    pub given: &'a [PathBuf],
+    /// Where versions are published.
+    pub models: &'a Path,
+    /// The command line, for the manifest.
+    pub command: String,
+}
+
+/// Trains, calibrates and publishes one version.
+///
+/// # Errors
+/// [`Kind::Data`] before any work when the split leaves too few frames; see [`fit::fit`] for the rest.
+pub fn train(
+    job: &Job,
+    samples: Samples,
+    device: Device,
+    stop: &AtomicBool,
+    on: &mut dyn FnMut(Event),
+) -> Result<Manifest> {
+    let spec = &job.pipeline.spec;
+    let parts = split::split(&samples.frames, spec.training.split);
+    check(&parts, spec)?;
+    let frames = &samples.frames;
+    let (train, validation) = (tiles_of(frames, &parts.train), tiles_of(frames, &parts.validation));
+    let device_name = device.name().to_string();
+    let mut vae = Vae::new(&spec.model, &spec.input, spec.training.seed, device)?;
+    let fitting = (&spec.training, spec.model.beta);
+    let history = fit::fit(&mut vae, frames, (&train, &validation), fitting, stop, on)?;
+
+    let draft = Draft::start(job.models, &job.pipeline.name)?;
+    vae.save(&draft.weights(), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
+    pictures::draw_history(&draft.folder, &job.pipeline.name, &history, spec.model.beta)?;
+    let parameters = vae.parameter_count();
+    let mut detector = freeze(vae, frames, (&train, &parts.validation), job.pipeline)?;
+    pictures::draw_reconstructions(&draft.folder, &job.pipeline.name, &mut detector, frames, &parts.validation)?;
+    let calibration = rank(&mut detector, frames, &parts.calibration, job.pipeline)?;
+    Calibration::new(calibration.iter().map(|row| row.score).collect(), spec.calibration)?;
+    draft.write(&detector.fitted, &calibration)?;
+    draft.publish(Manifest {
+        version: String::new(),
+        created_at: Utc::now(),
+        software: format!("anomalyd {}", env!("CARGO_PKG_VERSION")),
+        command: job.command.clone(),
+        device: device_name,
+        seed: spec.training.seed,
+        parameters,
+        data: Data {
+            given: job.given.iter().map(|path| path.display().to_string()).collect(),
+            digest: samples.digest.clone(),
+            frames: frames.len(),
+            rejected: samples.rejected.len(),
+            train: parts.train.len(),
+            validation: parts.validation.len(),
+            calibration: parts.calibration.len(),
+        },
+        digests: Digests::default(),
+        history,
+        pipeline: job.pipeline.text.clone(),
+    })
+}
+
+/// Refuses, before any work, a split that cannot end in a certified model.
+fn check(parts: &Split, spec: &crate::pipeline::Spec) -> Result<()> {
+    calibrate::check_count(parts.calibration.len(), spec.calibration)?;
+    for (part, count, least) in [("train", parts.train.len(), 2), ("validation", parts.validation.len(), 5)] {
+        if count < least {
+            return Err(Failure::new(Kind::Data, format!("{count} {part} frames: at least {least} are needed"))
+                .hint("give more normal frames, or another training.split"));
+        }
+    }
+    Ok(())
+}
+
+/// Fits everything the score needs beside the weights: the reference on train, the tails on validation.
+fn freeze(
+    mut vae: Vae,
+    frames: &[Sample],
+    (train, validation): (&[TileRef], &[usize]),
+    pipeline: &Pipeline,
+) -> Result<Detector> {
+    let chosen = evenly(train, REFERENCE_TILES);
+    let tiles: Vec<Tile> = chosen
+        .iter()
+        .map(|tile| {
+            let prepared = &frames[tile.sample].prepared;
+            (tile.sample, prepared, prepared.tiles[tile.tile])
+        })
+        .collect();
+    let measured = measure_tiles(&mut vae, &tiles, REFERENCE_PATCHES.div_ceil(tiles.len()))?;
+    let channels = vae.stages().last().map_or(1, |stage| stage.0);
+    let reference = Reference::fit(&measured, channels, pipeline.spec.training.seed);
+    drop(measured);
+    let score = &pipeline.spec.score;
+    let mut detector = Detector::new(vae, Fitted { reference, tails: Tails::unfitted() }, score);
+    detector.want_all();
+    let mut examined = Vec::with_capacity(validation.len());
+    for some in validation.chunks(FRAMES_AT_ONCE) {
+        let frames: Vec<&Prepared> = some.iter().map(|&index| &frames[index].prepared).collect();
+        examined.extend(detector.examine(&frames)?.into_iter().map(|examined| examined.tiles));
+    }
+    detector.fitted.tails = Tails::fit(&examined, score);
+    Ok(detector)
+}
+
+/// The frozen score of every calibration frame.
+fn rank(
+    detector: &mut Detector,
+    frames: &[Sample],
+    calibration: &[usize],
+    pipeline: &Pipeline,
+) -> Result<Vec<CalibrationRow>> {
+    let mut rows = Vec::with_capacity(calibration.len());
+    for some in calibration.chunks(FRAMES_AT_ONCE) {
+        let prepared: Vec<&Prepared> = some.iter().map(|&index| &frames[index].prepared).collect();
+        for (&index, examined) in some.iter().zip(detector.examine(&prepared)?) {
+            rows.push(CalibrationRow {
+                source: frames[index].source.display().to_string(),
+                frame_index: frames[index].index as u32,
+                score: detector.fitted.tails.frame_score(&examined.tiles, &pipeline.spec.score),
+            });
+        }
+    }
+    Ok(rows)
+}

@@ -84,7 +84,9 @@ fn translate(event: notify::Result<Event>) -> Vec<Hint> {
     };
     let hint: fn(PathBuf) -> Hint = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Hint::Look,
-        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Access(_) | EventKind::Remove(_) => return vec![],
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Access(_) | EventKind::Remove(_) => {
+            return vec![];
+        }
         EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(_)) => Hint::Look,
         EventKind::Create(notify::event::CreateKind::Folder) => Hint::Look,
         EventKind::Create(_) | EventKind::Modify(_) => Hint::Writing,

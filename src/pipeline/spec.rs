@@ -1,26 +1,11 @@
-//! `pipelines/<name>.toml`: everything about one instrument, checked once here and trusted everywhere else.
+//! The contents of a pipeline file, key by key.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::components::Component;
-use crate::error::{Failure, Kind, Result};
-
-/// A pipeline file as it was read, with the name its results go by.
-#[derive(Debug, Clone)]
-pub struct Pipeline {
-    /// The file's stem; results go by it.
-    pub name: String,
-    /// Where it was read from.
-    pub path: PathBuf,
-    /// BLAKE3 of the file's text, hex.
-    pub digest: String,
-    /// The file's text, kept for the manifest.
-    pub text: String,
-    /// The checked contents.
-    pub spec: Spec,
-}
 
 /// The contents of a pipeline file.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -62,6 +47,9 @@ pub struct Input {
     /// Frames of another size are resampled to `size` x `size` first (area average). Excludes `tile`.
     #[serde(default)]
     pub resize: bool,
+    /// Scaled values are clipped to [0, 1]; `bernoulli` needs it.
+    #[serde(default)]
+    pub clip: bool,
     /// Frames larger than `size` are scored in tiles of `size`.
     pub tile: Option<Tile>,
     /// Largest share of blank (NaN) pixels in a frame; they are replaced by the frame's median.
@@ -224,6 +212,9 @@ pub struct Score {
     /// Components whose mean over the tiles counts too, two-sided: what is odd about a whole frame.
     #[serde(default)]
     pub frame_components: Vec<Component>,
+    /// Weights of components in the sum; 1 where absent.
+    #[serde(default)]
+    pub weights: BTreeMap<Component, f64>,
     /// From tiles to frame.
     #[serde(default)]
     pub reduction: Reduction,
@@ -316,49 +307,4 @@ pub enum WatchMode {
     Auto,
     /// The timed rescan alone.
     Poll,
-}
-
-impl Pipeline {
-    /// Finds `given` (a name in `folder`, or a path to a TOML file), reads and checks it.
-    ///
-    /// # Errors
-    /// [`Kind::Settings`] naming file, line and key.
-    pub fn load(given: &str, folder: &Path) -> Result<Self> {
-        let path = if given.ends_with(".toml") || given.contains('/') {
-            PathBuf::from(given)
-        } else {
-            folder.join(format!("{given}.toml"))
-        };
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            Failure::new(Kind::Settings, format!("cannot read pipeline {}: {error}", path.display()))
-                .hint(format!("name one of {}/*.toml, or give the path of a pipeline file", folder.display()))
-        })?;
-        let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_string();
-        Self::parse(&name, &path, text)
-    }
-
-    /// Reads and checks the text of a pipeline file.
-    ///
-    /// # Errors
-    /// [`Kind::Settings`] naming file, line and key.
-    pub fn parse(name: &str, path: &Path, text: String) -> Result<Self> {
-        let spec: Spec = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(0, |span| line_of(&text, span.start));
-            Failure::new(Kind::Settings, format!("{}:{line}: {}", path.display(), error.message()))
-        })?;
-        let digest = blake3::hash(text.as_bytes()).to_hex().to_string();
-        let pipeline = Self { name: name.to_string(), path: path.to_path_buf(), digest, text, spec };
-        pipeline.check()?;
-        Ok(pipeline)
-    }
-
-    /// Everything serde cannot see: ranges, and keys that must agree with each other.
-    fn check(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// 1-based line of a byte offset.
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|&&byte| byte == b'\n').count()
 }

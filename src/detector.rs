@@ -1,0 +1,168 @@
+//! A fitted model with its frozen score: from prepared frames to components, reconstructions and residuals.
+
+use rayon::prelude::*;
+
+use crate::components::Component;
+use crate::error::Result;
+use crate::measure::{Measurement, Shapes, measure};
+use crate::model::device::Device;
+use crate::model::vae::Vae;
+use crate::pipeline::{Score, Spec};
+use crate::prepare::Prepared;
+use crate::reference::Components;
+use crate::store::{Fitted, Version};
+
+/// Tiles on the device at once: throughput is flat from 32 up.
+const BATCH: usize = 64;
+
+/// The network, and what normal tiles look like to it.
+pub struct Detector {
+    vae: Vae,
+    shapes: Shapes,
+    wanted: Vec<Component>,
+    /// Distributions of normal tiles, and tails.
+    pub fitted: Fitted,
+}
+
+/// What the detector saw in one frame.
+#[derive(Debug, Clone, Default)]
+pub struct Examined {
+    /// Components of each tile.
+    pub tiles: Vec<Components>,
+    /// Latent mean of each tile.
+    pub latents: Vec<Vec<f32>>,
+}
+
+impl Detector {
+    /// A detector of a network just fitted.
+    pub fn new(vae: Vae, fitted: Fitted, score: &Score) -> Self {
+        let wanted = score.components.iter().chain(&score.frame_components).copied().collect();
+        Self { shapes: shapes(&vae), vae, wanted, fitted }
+    }
+
+    /// From now on computes every component, not only those of the score: for ablations.
+    pub fn want_all(&mut self) {
+        self.wanted = Component::ALL.to_vec();
+    }
+
+    /// Loads the weights of a version.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Model`] when the weights are of another shape.
+    pub fn load(spec: &Spec, version: Version, device: Device) -> Result<Self> {
+        let vae = Vae::load(&spec.model, &spec.input, &version.weights, device)?;
+        Ok(Self::new(vae, version.fitted, &spec.score))
+    }
+
+    /// Components and latents of every tile of some frames, tiles of several frames batched together.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] when the device fails.
+    pub fn examine(&mut self, frames: &[&Prepared]) -> Result<Vec<Examined>> {
+        let mut examined = vec![Examined::default(); frames.len()];
+        let (reference, wanted) = (&self.fitted.reference, &self.wanted);
+        let latent = self.shapes.latent_len();
+        let tiles: Vec<Tile> = frames
+            .iter()
+            .enumerate()
+            .flat_map(|(index, &frame)| frame.tiles.iter().map(move |&corner| (index, frame, corner)))
+            .collect();
+        each_batch(&mut self.vae, &self.shapes, &tiles, &mut |batch, measured, inference_mean| {
+            let components = reference.components(&measured, wanted);
+            for ((&(frame, ..), components), mean) in
+                batch.iter().zip(components).zip(inference_mean.chunks_exact(latent))
+            {
+                examined[frame].tiles.push(components);
+                examined[frame].latents.push(mean.to_vec());
+            }
+        })?;
+        Ok(examined)
+    }
+
+    /// Reconstructs every tile of a frame: calls `put` with its corner, `x_hat` in scaled units and the
+    /// noise-normalised residual, both `[C, S, S]`.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] when the device fails.
+    pub fn reconstruct(&mut self, frame: &Prepared, put: &mut dyn FnMut((usize, usize), &[f32], &[f32])) -> Result<()> {
+        let image = self.shapes.image_len();
+        let (mut x_hat, mut residual) = (vec![0.0; image], vec![0.0; image]);
+        for corners in frame.tiles.chunks(BATCH) {
+            let batch: Vec<Tile> = corners.iter().map(|&corner| (0, frame, corner)).collect();
+            let x = gather(&batch, &self.shapes);
+            let inference = self.vae.reconstruct(&x)?;
+            let observation = self.vae.observation();
+            for ((&corner, x), output) in
+                corners.iter().zip(x.chunks_exact(image)).zip(inference.output.chunks_exact(image))
+            {
+                observation.reconstruct(output, &mut x_hat);
+                observation.residual(x, output, &mut residual);
+                put(corner, &x_hat, &residual);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Measures some tiles, keeping of each at most `patches` local feature vectors, evenly spread: what a
+/// [`crate::reference::Reference`] is fitted on.
+///
+/// # Errors
+/// [`crate::error::Kind::Internal`] when the device fails.
+pub fn measure_tiles(vae: &mut Vae, tiles: &[Tile], patches: usize) -> Result<Vec<Measurement>> {
+    let shapes = shapes(vae);
+    let mut all = Vec::with_capacity(tiles.len());
+    each_batch(vae, &shapes, tiles, &mut |_, mut measured, _| {
+        for measurement in &mut measured {
+            thin(&mut measurement.patches, shapes.stage.0, patches);
+        }
+        all.append(&mut measured);
+    })?;
+    Ok(all)
+}
+
+/// Keeps at most `count` rows of `[rows, width]`, evenly spread.
+fn thin(rows: &mut Vec<f32>, width: usize, count: usize) {
+    let step = (rows.len() / width).div_ceil(count.max(1)).max(1);
+    *rows = rows.chunks_exact(width).step_by(step).flatten().copied().collect();
+}
+
+/// A tile on its way through the device: the frame's place in the caller's list, the frame, the corner.
+pub type Tile<'a> = (usize, &'a Prepared, (usize, usize));
+
+fn each_batch(
+    vae: &mut Vae,
+    shapes: &Shapes,
+    tiles: &[Tile],
+    take: &mut dyn FnMut(&[Tile], Vec<Measurement>, &[f32]),
+) -> Result<()> {
+    for batch in tiles.chunks(BATCH) {
+        let x = gather(batch, shapes);
+        let inference = vae.infer(&x)?;
+        let observation = vae.observation();
+        let measured = (0..batch.len())
+            .into_par_iter()
+            .map(|index| measure(index, &x, &inference, &observation, shapes))
+            .collect();
+        take(batch, measured, &inference.mean);
+    }
+    Ok(())
+}
+
+fn gather(batch: &[Tile], shapes: &Shapes) -> Vec<f32> {
+    let image = shapes.image_len();
+    let mut x = vec![0.0; batch.len() * image];
+    for (&(_, frame, corner), out) in batch.iter().zip(x.chunks_exact_mut(image)) {
+        frame.copy_tile(corner, shapes.size, out);
+    }
+    x
+}
+
+fn shapes(vae: &Vae) -> Shapes {
+    Shapes {
+        channels: vae.channels(),
+        size: vae.size(),
+        latent: vae.latent_map(),
+        stage: vae.stages().last().copied().unwrap_or((0, 0, 0)),
+    }
+}

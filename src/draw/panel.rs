@@ -1,0 +1,151 @@
+//! One frame for people: input, reconstruction and anomaly map side by side.
+
+use super::Values;
+use super::canvas::{Picture, Size, keep_end};
+use super::colour::{INK, MUTED, Rgb, VERMILION, inferno};
+use super::stretch::{Shrink, Stretch, fit, short};
+
+/// Side of one picture, at most, in pixels.
+const SIDE: usize = 512;
+const MARGIN: usize = 18;
+const GAP: usize = 24;
+const BAR: usize = 16;
+const BAR_LABELS: usize = 64;
+
+/// A region of a frame: left, top, width, height in its pixels.
+pub type Region = (usize, usize, usize, usize);
+
+/// What a panel shows.
+#[derive(Debug, Clone)]
+pub struct Panel<'a> {
+    /// First line: which frame.
+    pub title: String,
+    /// Further lines: score, p-value, what flagged it.
+    pub lines: Vec<String>,
+    /// What was seen, physical units.
+    pub input: Values<'a>,
+    /// What the model made of it, physical units.
+    pub reconstruction: Values<'a>,
+    /// Noise-normalised residual, `[height, width]`, at least 0.
+    pub anomaly: Values<'a>,
+    /// Outlined on the input.
+    pub boxes: Vec<Region>,
+}
+
+/// Draws a panel as an 8-bit PNG. Input and reconstruction share one stretch (percentiles of the input); the anomaly map
+/// runs from 0 to its highest value, with a scale bar. The captions say so.
+pub fn panel(panel: &Panel<'_>) -> Vec<u8> {
+    let stretch = Stretch::of(panel.input.pixels);
+    let (mut input, scale) = grey(&stretch, panel.input);
+    for outline in &panel.boxes {
+        draw_box(&mut input, *outline, scale);
+    }
+    let (reconstruction, _) = grey(&stretch, panel.reconstruction);
+    let (map, highest) = heat(panel.anomaly);
+    let (columns, rows) = (input.width.max(200), input.height.max(map.height));
+    let width = 2 * MARGIN + 3 * columns + 2 * GAP + 8 + BAR + BAR_LABELS;
+    let top = MARGIN + Size::Title.height() + panel.lines.len() * Size::Text.height() + 12;
+    let mut sheet = Picture::new(width, top + rows + 8 + Size::Text.height() + Size::Small.height() + MARGIN);
+    header(&mut sheet, panel, width - 2 * MARGIN);
+    let shared = format!("{} (percentiles)", stretch.caption());
+    let notes = [
+        ("input", shared.clone()),
+        ("reconstruction", shared),
+        ("anomaly map", "residual / noise, smoothed".to_string()),
+    ];
+    for (place, (picture, (label, note))) in [&input, &reconstruction, &map].into_iter().zip(notes).enumerate() {
+        let x = MARGIN + place * (columns + GAP);
+        sheet.paste(x + (columns - picture.width.min(columns)) / 2, top, picture);
+        sheet.text_centred(x + columns / 2, top + rows + 8, label, Size::Text, INK);
+        let below = top + rows + 8 + Size::Text.height();
+        sheet.text_centred(x + columns / 2, below, &note, Size::Small, MUTED);
+    }
+    scale_bar(&mut sheet, MARGIN + 3 * columns + 2 * GAP + 8, top, map.height, highest);
+    sheet.png()
+}
+
+/// Values as a grey picture of at most [`SIDE`], and its pixels a pixel of the frame.
+fn grey(stretch: &Stretch, values: Values<'_>) -> (Picture, f64) {
+    let (width, height, pixels, scale) = fit(values, SIDE, Shrink::Mean);
+    (stretch.picture(Values { width, height, channels: values.channels, pixels: &pixels }), scale)
+}
+
+/// An anomaly map in colour, and the value of its lightest colour.
+pub fn heat(values: Values<'_>) -> (Picture, f32) {
+    let (width, height, pixels, _) = fit(values, SIDE, Shrink::Max);
+    let highest = pixels.iter().copied().filter(|value| value.is_finite()).fold(0.0, f32::max);
+    let full = if highest > 0.0 { highest } else { 1.0 };
+    let rgb = pixels.iter().flat_map(|value| inferno(value / full)).collect();
+    (Picture { width, height, rgb }, full)
+}
+
+/// Outlines a region of the frame, with a line that stays visible on any picture.
+pub fn draw_box(picture: &mut Picture, (x, y, width, height): Region, scale: f64) {
+    let at = |value: usize| (value as f64 * scale).round() as usize;
+    let (left, top) = (at(x), at(y));
+    let (wide, high) = (at(x + width).saturating_sub(left).max(3), at(y + height).saturating_sub(top).max(3));
+    picture.outline(left, top, wide, high, 2, VERMILION);
+}
+
+fn header(sheet: &mut Picture, panel: &Panel<'_>, width: usize) {
+    sheet.text(MARGIN, MARGIN, &keep_end(&panel.title, Size::Title, width), Size::Title, INK);
+    for (place, line) in panel.lines.iter().enumerate() {
+        let y = MARGIN + Size::Title.height() + place * Size::Text.height();
+        let cut: String = line.chars().take(width / Size::Text.width()).collect();
+        sheet.text(MARGIN, y, &cut, Size::Text, MUTED);
+    }
+}
+
+/// The colours from 0 (bottom) to `highest` (top), with five ticks.
+fn scale_bar(sheet: &mut Picture, x: usize, y: usize, height: usize, highest: f32) {
+    let frame: Rgb = MUTED;
+    for row in 0..height {
+        let level = 1.0 - row as f32 / (height.max(2) - 1) as f32;
+        sheet.fill(x, y + row, BAR, 1, inferno(level));
+    }
+    sheet.outline(x, y, BAR, height, 1, frame);
+    for tick in 0..=4 {
+        let share = tick as f32 / 4.0;
+        let place = y + ((1.0 - share) * (height.saturating_sub(1)) as f32) as usize;
+        sheet.fill(x + BAR, place, 4, 1, frame);
+        let half = Size::Small.height() / 2;
+        let label = place.saturating_sub(half).clamp(y, (y + height).saturating_sub(2 * half));
+        sheet.text(x + BAR + 7, label, &short(share * highest), Size::Small, INK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::png::decode;
+
+    #[test]
+    fn a_panel_holds_three_pictures_a_bar_and_the_outline() {
+        let input: Vec<f32> = (0..64 * 64).map(|i| (i % 64) as f32).collect();
+        let mut map = vec![0.1; 64 * 64];
+        map[64 * 20 + 20] = 8.0;
+        let bytes = panel(&Panel {
+            title: "night/frame.fits".into(),
+            lines: vec!["score 12.3".into()],
+            input: Values::grey(64, 64, &input),
+            reconstruction: Values::grey(64, 64, &input),
+            anomaly: Values::grey(64, 64, &map),
+            boxes: vec![(16, 16, 32, 32)],
+        });
+        let back = decode(&bytes).unwrap();
+        assert_eq!(back.width, 2 * MARGIN + 3 * 512 + 2 * GAP + 8 + BAR + BAR_LABELS);
+        let plane = back.width * back.height;
+        let has = |colour: Rgb| {
+            (0..plane).filter(|i| (0..3).all(|c| back.pixels[c * plane + i] == f32::from(colour[c]))).count()
+        };
+        assert!(has(VERMILION) > 4 * 250);
+        assert!(has(inferno(1.0)) >= 64, "the one hot pixel, eight times as large");
+    }
+
+    #[test]
+    fn a_map_of_nothing_is_dark_and_has_a_scale() {
+        let (picture, highest) = heat(Values::grey(2, 2, &[0.0; 4]));
+        assert_eq!(highest, 1.0);
+        assert_eq!(picture.at(0, 0), inferno(0.0));
+    }
+}

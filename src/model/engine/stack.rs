@@ -1,0 +1,337 @@
+//! A list of layers compiled for the CPU: neighbours fused, forward and backward over a chunk of samples.
+
+use std::ops::Range;
+
+use super::kernels::{self, Geometry, Matrix, product};
+use crate::model::network::{Layer, Network, Node, Window};
+
+/// Bytes of a matrix of windows: half a core's level-2 cache at most.
+const WINDOWS_BYTES: usize = 256 << 10;
+
+/// A list of layers, each with the activation that follows it.
+pub(super) struct Stack {
+    operations: Vec<Operation>,
+    /// Per node of the list, the operation that gives its output.
+    position: Vec<usize>,
+    inputs: usize,
+}
+
+struct Operation {
+    kind: Kind,
+    relu: bool,
+    inputs: usize,
+    outputs: usize,
+    weight: Range<usize>,
+    bias: Range<usize>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Conv(Geometry),
+    /// The geometry is that of the convolution it transposes.
+    ConvTranspose(Geometry),
+    Linear,
+    /// Normalises groups of this many values.
+    Norm(usize),
+    /// Only rectifies.
+    Copy,
+}
+
+/// Room for a chunk of samples: every operation's output.
+pub(super) struct Activations(Vec<Vec<f32>>);
+
+/// Room that operations share.
+pub(super) struct Scratch {
+    windows: Vec<f32>,
+    sums: Vec<f32>,
+    /// Gradients on their way down.
+    pub upper: Vec<f32>,
+    pub lower: Vec<f32>,
+}
+
+impl Stack {
+    /// Compiles a list of nodes.
+    pub(super) fn new(nodes: &[Node], network: &Network) -> Self {
+        let mut operations: Vec<Operation> = Vec::new();
+        let mut position = Vec::new();
+        for node in nodes {
+            let reshape = matches!(node.layer, Layer::Flatten | Layer::Unflatten);
+            let fused = node.layer == Layer::Relu && !operations.is_empty();
+            if let (true, Some(last)) = (fused, operations.last_mut()) {
+                last.relu = true;
+            } else if !reshape {
+                operations.push(Operation::new(node, network));
+            }
+            position.push(operations.len().saturating_sub(1));
+        }
+        Self { operations, position, inputs: nodes.first().map_or(0, |node| node.input.len()) }
+    }
+
+    /// Floats a sample takes in [`Activations`].
+    pub(super) fn floats(&self) -> usize {
+        self.operations.iter().map(|operation| operation.outputs).sum()
+    }
+
+    /// Room for `samples` samples.
+    pub(super) fn activations(&self, samples: usize) -> Activations {
+        Activations(self.operations.iter().map(|operation| vec![0.0; samples * operation.outputs]).collect())
+    }
+
+    /// The output of a node of the list, for `n` samples, channels last.
+    pub(super) fn output<'a>(&self, activations: &'a Activations, node: usize, n: usize) -> &'a [f32] {
+        let index = self.position[node];
+        &activations.0[index][..n * self.operations[index].outputs]
+    }
+
+    /// Runs `n` samples forward.
+    pub(super) fn forward(
+        &self,
+        weights: &[f32],
+        x: &[f32],
+        n: usize,
+        activations: &mut Activations,
+        scratch: &mut Scratch,
+    ) {
+        for (i, operation) in self.operations.iter().enumerate() {
+            let (before, rest) = activations.0.split_at_mut(i);
+            let input = before.last().map_or(x, Vec::as_slice);
+            operation.forward(
+                weights,
+                &input[..n * operation.inputs],
+                &mut rest[0][..n * operation.outputs],
+                n,
+                scratch,
+            );
+        }
+    }
+
+    /// Runs `n` samples backward: takes the gradient of the output from `scratch.upper`, adds the parameters' to
+    /// `gradient`, and leaves that of the input in `scratch.upper` where `descend` asks for it.
+    pub(super) fn backward(
+        &self,
+        weights: &[f32],
+        (x, n): (&[f32], usize),
+        activations: &Activations,
+        scratch: &mut Scratch,
+        gradient: &mut [f32],
+        descend: bool,
+    ) {
+        for (i, operation) in self.operations.iter().enumerate().rev() {
+            let input = if i == 0 { &x[..n * self.inputs] } else { &activations.0[i - 1][..n * operation.inputs] };
+            let (mut upper, mut lower) = (std::mem::take(&mut scratch.upper), std::mem::take(&mut scratch.lower));
+            let dy = &mut upper[..n * operation.outputs];
+            if operation.relu {
+                kernels::mask(dy, &activations.0[i]);
+            }
+            let dx = (i > 0 || descend).then(|| &mut lower[..n * operation.inputs]);
+            operation.backward(weights, input, dy, dx, scratch, gradient);
+            (scratch.upper, scratch.lower) = (lower, upper);
+        }
+    }
+
+    /// The largest of everything the operations share, for `samples` samples.
+    fn needs(&self, samples: usize) -> [usize; 3] {
+        let most = |f: &dyn Fn(&Operation) -> usize| self.operations.iter().map(f).max().unwrap_or(0);
+        let windows = most(&|operation| match operation.kind {
+            Kind::Conv(g) | Kind::ConvTranspose(g) => block_rows(&g, samples * g.oh) * g.ow * g.window(),
+            _ => 0,
+        });
+        [windows, 2 * most(&|operation| operation.bias.len()), samples * most(&|o| o.outputs.max(o.inputs))]
+    }
+}
+
+impl Scratch {
+    /// Room for chunks of `samples` samples through any of these stacks; for the way back too where `train`.
+    pub(super) fn new(stacks: [&Stack; 2], samples: usize, train: bool) -> Self {
+        let [a, b] = stacks.map(|stack| stack.needs(samples));
+        let gradient = if train { a[2].max(b[2]) } else { 0 };
+        Self {
+            windows: vec![0.0; a[0].max(b[0])],
+            sums: vec![0.0; a[1].max(b[1])],
+            upper: vec![0.0; gradient],
+            lower: vec![0.0; gradient],
+        }
+    }
+}
+
+impl Operation {
+    fn new(node: &Node, network: &Network) -> Self {
+        let range = |index: usize| network.parameters[index].range();
+        let (weight, bias) = node.parameters.map_or((0..0, 0..0), |(weight, bias)| (range(weight), range(bias)));
+        let kind = match node.layer {
+            Layer::Conv2d(window) => Kind::Conv(geometry(node.input, node.output, window)),
+            Layer::ConvTranspose2d(window) => Kind::ConvTranspose(geometry(node.output, node.input, window)),
+            Layer::Linear => Kind::Linear,
+            Layer::GroupNorm => Kind::Norm(node.input.len()),
+            Layer::LayerNorm => Kind::Norm(node.input.c),
+            Layer::Relu | Layer::Flatten | Layer::Unflatten => Kind::Copy,
+        };
+        let relu = node.layer == Layer::Relu;
+        Self { kind, relu, inputs: node.input.len(), outputs: node.output.len(), weight, bias }
+    }
+
+    fn forward(&self, weights: &[f32], x: &[f32], y: &mut [f32], n: usize, scratch: &mut Scratch) {
+        let (weight, bias) = (&weights[self.weight.clone()], &weights[self.bias.clone()]);
+        match self.kind {
+            Kind::Conv(g) => conv(&g, weight, bias, x, y, &mut scratch.windows),
+            Kind::ConvTranspose(g) => {
+                kernels::fill_rows(y, bias);
+                conv_transpose(&g, weight, x, y, &mut scratch.windows);
+            }
+            Kind::Linear => {
+                kernels::fill_rows(y, bias);
+                product(
+                    n,
+                    self.outputs,
+                    self.inputs,
+                    y,
+                    Matrix::rows(x, self.inputs),
+                    Matrix::transposed(weight, self.inputs),
+                    true,
+                );
+            }
+            Kind::Norm(size) => return kernels::normalise(x, size, weight, bias, self.relu, y),
+            Kind::Copy => y.copy_from_slice(x),
+        }
+        if self.relu {
+            kernels::rectify(y);
+        }
+    }
+
+    fn backward(
+        &self,
+        weights: &[f32],
+        x: &[f32],
+        dy: &[f32],
+        dx: Option<&mut [f32]>,
+        scratch: &mut Scratch,
+        gradient: &mut [f32],
+    ) {
+        let weight = &weights[self.weight.clone()];
+        // A weight's bias follows it in the flat vector.
+        let (dw, db) = gradient[self.weight.start..self.bias.end].split_at_mut(self.weight.len());
+        if !matches!(self.kind, Kind::Norm(_) | Kind::Copy) {
+            kernels::add_rows(dy, db);
+        }
+        match self.kind {
+            Kind::Conv(g) => conv_backward(&g, weight, x, dy, dx, dw, &mut scratch.windows),
+            Kind::ConvTranspose(g) => conv_transpose_backward(&g, weight, x, dy, dx, dw, &mut scratch.windows),
+            Kind::Linear => {
+                let (n, inputs, outputs) = (x.len() / self.inputs, self.inputs, self.outputs);
+                product(outputs, inputs, n, dw, Matrix::transposed(dy, outputs), Matrix::rows(x, inputs), true);
+                if let Some(dx) = dx {
+                    product(n, inputs, outputs, dx, Matrix::rows(dy, outputs), Matrix::rows(weight, inputs), false);
+                }
+            }
+            Kind::Norm(size) => {
+                // The lowest layer of a list may be asked for its parameters alone; the kernel writes dx all the same.
+                let mut spare = Vec::new();
+                let dx = dx.unwrap_or_else(|| {
+                    spare.resize(x.len(), 0.0);
+                    &mut spare
+                });
+                kernels::normalise_gradient(x, size, weight, dy, dx, (dw, db), &mut scratch.sums);
+            }
+            Kind::Copy => dx.into_iter().for_each(|dx| dx.copy_from_slice(dy)),
+        }
+    }
+}
+
+/// The geometry of a convolution between two shapes.
+fn geometry(input: crate::model::network::Shape, output: crate::model::network::Shape, window: Window) -> Geometry {
+    let Window { kernel, stride, padding } = window;
+    let (ih, iw, cin) = (input.h, input.w, input.c);
+    Geometry { ih, iw, cin, oh: output.h, ow: output.w, cout: output.c, kernel, stride, padding }
+}
+
+/// Output rows whose windows fit [`WINDOWS_BYTES`].
+fn block_rows(g: &Geometry, rows: usize) -> usize {
+    (WINDOWS_BYTES / (g.ow * g.window() * size_of::<f32>())).clamp(1, rows.max(1))
+}
+
+/// Blocks of output rows, counted over all samples.
+fn blocks(g: &Geometry, outputs: usize) -> impl Iterator<Item = Range<usize>> {
+    let rows = outputs / (g.ow * g.cout);
+    let step = block_rows(g, rows);
+    (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
+}
+
+/// The matrix of windows of these output rows.
+fn gather<'a>(g: &Geometry, x: &'a [f32], rows: &Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
+    let window = g.window();
+    if g.is_pointwise() {
+        return &x[rows.start * g.ow * window..rows.end * g.ow * window];
+    }
+    let room = &mut room[..rows.len() * g.ow * window];
+    kernels::windows(g, x, rows.clone(), room);
+    room
+}
+
+/// The pixels of these output rows.
+fn pixels(g: &Geometry, rows: &Range<usize>) -> Range<usize> {
+    rows.start * g.ow * g.cout..rows.end * g.ow * g.cout
+}
+
+fn conv(g: &Geometry, weight: &[f32], bias: &[f32], x: &[f32], y: &mut [f32], room: &mut [f32]) {
+    let window = g.window();
+    for rows in blocks(g, y.len()) {
+        let y = &mut y[pixels(g, &rows)];
+        kernels::fill_rows(y, bias);
+        let a = Matrix::rows(gather(g, x, &rows, room), window);
+        product(rows.len() * g.ow, g.cout, window, y, a, Matrix::transposed(weight, window), true);
+    }
+}
+
+/// Adds the transposed convolution of `y` to `x`.
+fn conv_transpose(g: &Geometry, weight: &[f32], y: &[f32], x: &mut [f32], room: &mut [f32]) {
+    let window = g.window();
+    for rows in blocks(g, y.len()) {
+        let m = rows.len() * g.ow;
+        let y = Matrix::rows(&y[pixels(g, &rows)], g.cout);
+        let room = &mut room[..m * window];
+        product(m, window, g.cout, room, y, Matrix::rows(weight, window), false);
+        kernels::add_windows(g, room, rows, x);
+    }
+}
+
+fn conv_backward(
+    g: &Geometry,
+    weight: &[f32],
+    x: &[f32],
+    dy: &[f32],
+    dx: Option<&mut [f32]>,
+    dw: &mut [f32],
+    room: &mut [f32],
+) {
+    let window = g.window();
+    for rows in blocks(g, dy.len()) {
+        let dy = Matrix::transposed(&dy[pixels(g, &rows)], g.cout);
+        let windows = Matrix::rows(gather(g, x, &rows, room), window);
+        product(g.cout, window, rows.len() * g.ow, dw, dy, windows, true);
+    }
+    if let Some(dx) = dx {
+        dx.fill(0.0);
+        conv_transpose(g, weight, dy, dx, room);
+    }
+}
+
+/// The geometry's input is the layer's output: `dy` has its shape, `x` and `dx` that of its output.
+fn conv_transpose_backward(
+    g: &Geometry,
+    weight: &[f32],
+    x: &[f32],
+    dy: &[f32],
+    mut dx: Option<&mut [f32]>,
+    dw: &mut [f32],
+    room: &mut [f32],
+) {
+    let window = g.window();
+    for rows in blocks(g, x.len()) {
+        let m = rows.len() * g.ow;
+        let windows = Matrix::rows(gather(g, dy, &rows, room), window);
+        product(g.cout, window, m, dw, Matrix::transposed(&x[pixels(g, &rows)], g.cout), windows, true);
+        if let Some(dx) = &mut dx {
+            product(m, g.cout, window, &mut dx[pixels(g, &rows)], windows, Matrix::transposed(weight, window), false);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What serde cannot see in a pipeline file: ranges, and keys that must agree with each other.
+
+use super::{Latent, Likelihood, Reduction, Scaling, Spec, line_of};
+
+/// The keys that are wrong, and how.
+pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
+    let mut faults = Vec::new();
+    let mut require = |holds: bool, key: &'static str, wrong: &str| {
+        if !holds {
+            faults.push((key, wrong.to_string()));
+        }
+    };
+    let Spec { input, model, training, score, calibration, .. } = spec;
+    let halvings = 1usize.checked_shl(model.channels.len() as u32).unwrap_or(usize::MAX);
+    require((4..=1024).contains(&input.size), "input.size", "must lie between 4 and 1024 pixels");
+    require(matches!(input.channels, 1 | 3), "input.channels", "must be 1 or 3");
+    require((0.0..1.0).contains(&input.max_blank), "input.max_blank", "must lie in [0, 1)");
+    match input.scaling {
+        Scaling::Linear { black, white } => require(white != black, "input.scaling", "needs black and white to differ"),
+        Scaling::Asinh { scale, .. } => require(scale > 0.0, "input.scaling", "needs scale above 0"),
+        Scaling::Log { black, white, scale } => {
+            require(white > black && scale > 0.0, "input.scaling", "needs white above black and scale above 0");
+        }
+        Scaling::PerFrame => {}
+    }
+    if let Some(tile) = input.tile {
+        require(tile.size == input.size, "input.tile", "must have the size of input.size");
+        require((1..=tile.size).contains(&tile.stride), "input.tile", "needs a stride between 1 and its size");
+        require(!input.resize, "input.resize", "excludes input.tile");
+    }
+    require(
+        !model.channels.is_empty() && !model.channels.contains(&0),
+        "model.channels",
+        "needs one width above 0 a stage",
+    );
+    require(input.size.is_multiple_of(halvings), "model.channels", "has more stages than input.size can be halved");
+    let (Latent::Vector { dim } | Latent::Map { dim }) = model.latent;
+    require(dim > 0, "model.latent", "needs dim above 0");
+    require(model.beta >= 0.0 && model.beta.is_finite(), "model.beta", "must be 0 or more");
+    match model.likelihood {
+        Likelihood::Bernoulli => {
+            require(input.clip, "input.clip", "must be true: bernoulli takes values in [0, 1] only")
+        }
+        Likelihood::PoissonGaussian { gain, read_noise, model_error, .. } => {
+            let sane = gain > 0.0 && read_noise > 0.0 && model_error >= 0.0;
+            require(sane, "model.likelihood", "needs gain and read_noise above 0, model_error 0 or more");
+            let fixed = !matches!(input.scaling, Scaling::PerFrame) && !input.clip && !input.resize;
+            require(fixed, "model.likelihood", "counts photons: no per_frame scaling, clip or resize before it");
+        }
+        Likelihood::Gaussian => {}
+    }
+    require(training.epochs > 0, "training.epochs", "must be above 0");
+    require(training.batch_size > 0, "training.batch_size", "must be above 0");
+    require(training.learning_rate > 0.0, "training.learning_rate", "must be above 0");
+    require(training.weight_decay >= 0.0, "training.weight_decay", "must be 0 or more");
+    require(training.clip_norm > 0.0, "training.clip_norm", "must be above 0");
+    require(training.warmup_epochs >= 0.0, "training.warmup_epochs", "must be 0 or more");
+    require(training.tiles_per_epoch != Some(0), "training.tiles_per_epoch", "must be above 0");
+    let whole =
+        (training.split.iter().sum::<f64>() - 1.0).abs() < 1e-9 && training.split.iter().all(|&share| share > 0.0);
+    require(whole, "training.split", "needs three shares above 0 that add up to 1");
+    require(!score.components.is_empty(), "score.components", "needs at least one component");
+    require(score.weights.values().all(|&weight| weight > 0.0), "score.weights", "must be above 0");
+    require(score.reduction != Reduction::TopMean(0), "score.reduction", "needs top_mean above 0");
+    let open = |value: f64| value > 0.0 && value < 1.0;
+    require(open(calibration.alpha), "calibration.alpha", "must lie in (0, 1)");
+    require(open(calibration.delta), "calibration.delta", "must lie in (0, 1)");
+    faults
+}
+
+/// 1-based line of a dotted key.
+pub(super) fn locate(text: &str, key: &str) -> Option<usize> {
+    let mut table = &toml::de::DeTable::parse(text).ok()?.into_inner();
+    let mut line = None;
+    for part in key.split('.') {
+        let (name, value) = table.iter().find(|(name, _)| name.get_ref().as_ref() == part)?;
+        line = Some(line_of(text, name.span().start));
+        match value.get_ref() {
+            toml::de::DeValue::Table(inner) => table = inner,
+            _ => break,
+        }
+    }
+    line
+}

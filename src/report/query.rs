@@ -1,0 +1,233 @@
+//! SQL over the report tables: each table is one lazily scanned dataset, partitioned by `pipeline` and `date`.
+//!
+//! ```text
+//! <state>/reports/<table>/pipeline=<name>/date=YYYY-MM-DD/part-*.parquet
+//! ```
+//! Older parts may lack columns that newer ones have (they read as null). A part that cannot be read is left out with a
+//! warning, so that one torn file does not hide all the others.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polars::prelude::*;
+use polars::sql::SQLContext;
+use rayon::prelude::*;
+use tracing::warn;
+
+use crate::error::{Failure, Kind, Result};
+
+/// The tables, in the order people meet them.
+pub const TABLES: [&str; 4] = ["scores", "anomalies", "denoised", "rejected"];
+
+/// The report tables of one state folder, as they were when it was opened.
+pub struct Reports {
+    context: SQLContext,
+    state: PathBuf,
+    tables: Vec<Table>,
+}
+
+/// A table that has rows.
+struct Table {
+    name: &'static str,
+    schema: Schema,
+}
+
+impl Reports {
+    /// Finds the parts of every table under `<state>/reports`.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when a folder of reports cannot be listed, [`Kind::Internal`] when a scan cannot be set up. A state
+    /// folder without reports is no error: its tables are empty.
+    pub fn open(state: &Path) -> Result<Self> {
+        let context = SQLContext::new();
+        let mut tables = Vec::new();
+        for name in TABLES {
+            let (parts, schema) = readable(list_parts(&state.join("reports").join(name))?);
+            if parts.is_empty() {
+                continue;
+            }
+            context.register(name, scan(&parts, &schema).map_err(internal)?);
+            tables.push(Table { name, schema: with_partitions(schema) });
+        }
+        Ok(Self { context, state: state.to_path_buf(), tables })
+    }
+
+    /// Runs one SQL statement and collects its rows.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for SQL that is wrong, with the tables and columns there are; [`Kind::Data`] when a table it names
+    /// has no rows yet.
+    pub fn query(&mut self, sql: &str) -> Result<DataFrame> {
+        if let Some(name) = self.empty_table_in(sql) {
+            let message =
+                format!("{name} has no rows yet: nothing of the kind was written to {}", self.state.display());
+            return Err(Failure::new(Kind::Data, message).hint(self.describe()));
+        }
+        let outcome = self.context.execute(&with_points(sql)).and_then(LazyFrame::collect);
+        outcome.map_err(|error| {
+            Failure::new(Kind::Usage, format!("the query failed: {}", plain(&error.to_string()))).hint(self.describe())
+        })
+    }
+
+    /// Whether the table has rows.
+    pub fn has(&self, table: &str) -> bool {
+        self.tables.iter().any(|known| known.name == table)
+    }
+
+    /// The columns of a table; empty for one without rows.
+    pub fn columns(&self, table: &str) -> Vec<String> {
+        let known = self.tables.iter().find(|known| known.name == table);
+        known.map(|table| table.schema.iter_names().map(ToString::to_string).collect()).unwrap_or_default()
+    }
+
+    /// The tables and columns there are, a line each.
+    pub fn describe(&self) -> String {
+        if self.tables.is_empty() {
+            return format!("no rows yet: nothing has been scored into {}", self.state.display());
+        }
+        let line = |table: &Table| {
+            let columns: Vec<&str> = table.schema.iter_names().map(PlSmallStr::as_str).collect();
+            format!("\n  {}: {}", table.name, columns.join(", "))
+        };
+        format!("tables and their columns:{}", self.tables.iter().map(line).collect::<String>())
+    }
+
+    /// The first known table without rows that the statement reads.
+    fn empty_table_in(&self, sql: &str) -> Option<String> {
+        let named = polars::sql::extract_table_identifiers(sql, false, true).ok()?;
+        named.into_iter().find(|name| TABLES.contains(&name.as_str()) && !self.has(name))
+    }
+}
+
+/// Every `part-*.parquet` of a table, in order of its path.
+fn list_parts(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut parts = Vec::new();
+    if !folder.exists() {
+        return Ok(parts);
+    }
+    for entry in walkdir::WalkDir::new(folder).min_depth(3).max_depth(3).sort_by_file_name() {
+        match entry {
+            Ok(entry) => {
+                let name = entry.file_name().to_string_lossy();
+                if name.starts_with("part-") && name.ends_with(".parquet") {
+                    parts.push(entry.into_path());
+                }
+            }
+            // A partition may be compacted away while it is listed.
+            Err(error) if error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound) => {}
+            Err(error) => return Err(Failure::io(folder, error)),
+        }
+    }
+    Ok(parts)
+}
+
+/// The parts whose footer can be read, and all their columns (the newest part's type wins).
+fn readable(parts: Vec<PathBuf>) -> (Vec<PathBuf>, Schema) {
+    let footers: Vec<_> = parts.into_par_iter().map(|part| (footer(&part), part)).collect();
+    let (mut kept, mut union) = (Vec::new(), Schema::default());
+    for (schema, part) in footers {
+        match schema {
+            Ok(schema) => {
+                for (name, dtype) in schema.iter() {
+                    union.with_column(name.clone(), dtype.clone());
+                }
+                kept.push(part);
+            }
+            Err(error) => warn!(path = %part.display(), %error, "left out a part that cannot be read"),
+        }
+    }
+    (kept, union)
+}
+
+fn footer(part: &Path) -> PolarsResult<Schema> {
+    let arrow = ParquetReader::new(File::open(part)?).schema()?;
+    Ok(Schema::from_arrow_schema(&arrow))
+}
+
+fn scan(parts: &[PathBuf], schema: &Schema) -> PolarsResult<LazyFrame> {
+    let paths = parts.iter().map(|part| PlRefPath::try_from_path(part)).collect::<PolarsResult<Vec<_>>>()?;
+    let args = ScanArgsParquet {
+        schema: Some(Arc::new(schema.clone())),
+        allow_missing_columns: true,
+        glob: false,
+        cache: false,
+        hive_options: HiveOptions {
+            enabled: Some(true),
+            hive_start_idx: 0,
+            schema: Some(Arc::new(partitions(&parts[0]))),
+            try_parse_dates: true,
+        },
+        ..ScanArgsParquet::default()
+    };
+    LazyFrame::scan_parquet_files(paths.into(), args)
+}
+
+/// The partition columns as the path has them: `pipeline`, `date`, and any `key=value` folder the state lies in.
+fn partitions(part: &Path) -> Schema {
+    let keys = part.iter().filter_map(|folder| folder.to_str()?.split_once('=').map(|(key, _)| key.to_string()));
+    keys.map(|key| {
+        let dtype = if key == "date" { DataType::Date } else { DataType::String };
+        Field::new(key.into(), dtype)
+    })
+    .collect()
+}
+
+fn with_partitions(mut schema: Schema) -> Schema {
+    schema.with_column("pipeline".into(), DataType::String);
+    schema.with_column("date".into(), DataType::Date);
+    schema
+}
+
+/// Numbers such as `1e-3` as `1.0e-3`: the parser takes a number without a point for a whole one and refuses the exponent.
+/// Quoted text stays as it is.
+fn with_points(sql: &str) -> String {
+    let letters: Vec<char> = sql.chars().collect();
+    let mut text = String::with_capacity(sql.len() + 8);
+    let (mut quote, mut whole) = (None, false);
+    for (at, &letter) in letters.iter().enumerate() {
+        let before = at.checked_sub(1).map(|before| letters[before]);
+        let after = |steps: usize| letters.get(at + steps).is_some_and(char::is_ascii_digit);
+        match quote {
+            Some(open) if open == letter => quote = None,
+            None if matches!(letter, '\'' | '"' | '`') => quote = Some(letter),
+            _ => {}
+        }
+        let signed = matches!(letters.get(at + 1), Some('+' | '-'));
+        if quote.is_none() && whole && matches!(letter, 'e' | 'E') && (after(1) || signed && after(2)) {
+            text.push_str(".0");
+        }
+        // A whole number: digits that do not follow a letter, a point or an underscore.
+        whole = letter.is_ascii_digit()
+            && (whole || !before.is_some_and(|before| before.is_alphanumeric() || matches!(before, '.' | '_')));
+        text.push(letter);
+    }
+    text
+}
+
+/// A polars message without the plan that follows it.
+fn plain(message: &str) -> &str {
+    message.split("\n\nResolved plan").next().unwrap_or(message).trim()
+}
+
+fn internal(error: PolarsError) -> Failure {
+    Failure::new(Kind::Internal, format!("cannot scan the report tables: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponents_get_a_point_and_names_and_text_do_not() {
+        let cases = [
+            ("p_value < 1e-3", "p_value < 1.0e-3"),
+            ("x > 25E6 OR x=-3e+2", "x > 25.0E6 OR x=-3.0e+2"),
+            ("1.5e3 + .5e3", "1.5e3 + .5e3"),
+            ("source = '1e5' AND \"2e3\" = a1e5 + t_1e5", "source = '1e5' AND \"2e3\" = a1e5 + t_1e5"),
+        ];
+        for (given, wanted) in cases {
+            assert_eq!(with_points(given), wanted);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Training and evaluation data: files and folders to prepared frames, with labels where there are any.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::error::{Failure, Kind, Result};
+use crate::image::{self, Limits, Rejection};
+use crate::pipeline::Input;
+use crate::prepare::{Prepared, prepare};
+
+/// One prepared frame and where it came from.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// The file, as it was given or found.
+    pub source: PathBuf,
+    /// Position in the file.
+    pub index: usize,
+    /// BLAKE3 of file content and index: what the split goes by.
+    pub digest: blake3::Hash,
+    /// What the model sees.
+    pub prepared: Prepared,
+}
+
+/// The frames of a set of files.
+#[derive(Debug, Default)]
+pub struct Samples {
+    /// In the order of their files' paths.
+    pub frames: Vec<Sample>,
+    /// What could not be used, and why.
+    pub rejected: Vec<(PathBuf, Rejection)>,
+    /// BLAKE3 over the digests of all frames, in order.
+    pub digest: String,
+}
+
+/// Labels of frames: by file name (CSV) or by position (IDX).
+#[derive(Debug, Clone)]
+pub enum Labels {
+    /// Column `label` (or `kind`) by column `file`.
+    ByFile(HashMap<String, String>),
+    /// The n-th label is the n-th frame's.
+    ByIndex(Vec<String>),
+}
+
+impl Labels {
+    /// Reads a CSV file with the columns `file` and `label` (or `kind`), or an IDX file of bytes.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] naming the file and what it lacks.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| Failure::io(path, error))?;
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+            read_csv(path, &bytes)
+        } else {
+            let labels = image::idx_labels(bytes, &Limits::default())
+                .map_err(|rejection| Failure::new(Kind::Data, format!("{}: {rejection}", path.display())))?;
+            Ok(Self::ByIndex(labels.into_iter().map(|label| label.to_string()).collect()))
+        }
+    }
+
+    /// The label of one frame.
+    pub fn of(&self, sample: &Sample) -> Option<&str> {
+        match self {
+            Self::ByIndex(labels) => labels.get(sample.index).map(String::as_str),
+            Self::ByFile(labels) => {
+                let path = sample.source.to_string_lossy();
+                let tails = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
+                std::iter::once(path.as_ref()).chain(tails).find_map(|tail| labels.get(tail)).map(String::as_str)
+            }
+        }
+    }
+}
+
+fn read_csv(path: &Path, bytes: &[u8]) -> Result<Labels> {
+    let wrong = |what: String| Failure::new(Kind::Data, format!("{}: {what}", path.display()));
+    let mut reader = csv::Reader::from_reader(bytes);
+    let headers = reader.headers().map_err(|error| wrong(error.to_string()))?.clone();
+    let column = |names: &[&str]| {
+        let found = headers.iter().position(|header| names.contains(&header));
+        found.ok_or_else(|| wrong(format!("has no column {}", names.join(" or "))))
+    };
+    let (file, label) = (column(&["file"])?, column(&["label", "kind"])?);
+    let mut labels = HashMap::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| wrong(error.to_string()))?;
+        labels.insert(record[file].to_string(), record[label].to_string());
+    }
+    Ok(Labels::ByFile(labels))
+}
+
+/// Decodes and prepares every frame of the files and folders given, in the order of their paths, in parallel.
+///
+/// # Errors
+/// [`Kind::Io`] when a path given cannot be read, [`Kind::Data`] when not one frame is usable.
+pub fn load(paths: &[PathBuf], input: &Input, limits: &Limits) -> Result<Samples> {
+    let files = list(paths)?;
+    let decoded: Vec<_> = files.par_iter().map(|file| (file, decode(file, input, limits))).collect();
+    let mut samples = Samples::default();
+    for (file, outcome) in decoded {
+        match outcome {
+            Ok(frames) => {
+                for frame in frames {
+                    match frame {
+                        Ok(sample) => samples.frames.push(sample),
+                        Err(rejection) => samples.rejected.push((file.clone(), rejection)),
+                    }
+                }
+            }
+            Err(rejection) => samples.rejected.push((file.clone(), rejection)),
+        }
+    }
+    if samples.frames.is_empty() {
+        let first = samples.rejected.first();
+        let why = first.map_or("no file found".to_string(), |(file, why)| format!("{}: {why}", file.display()));
+        return Err(Failure::new(Kind::Data, format!("not one usable frame in {} file(s); {why}", files.len()))
+            .hint("see what the pipeline makes of a file: anomalyd inspect FILE --pipeline NAME"));
+    }
+    let mut hasher = blake3::Hasher::new();
+    samples.frames.iter().for_each(|sample| {
+        hasher.update(sample.digest.as_bytes());
+    });
+    samples.digest = hasher.finalize().to_hex().to_string();
+    Ok(samples)
+}
+
+/// All files under the paths given, sorted; hidden ones and tables beside images are passed over.
+fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_file() {
+            files.push(path.clone());
+            continue;
+        }
+        for entry in walkdir::WalkDir::new(path).follow_links(true) {
+            let entry = entry.map_err(|error| Failure::io(path, error))?;
+            let name = entry.file_name().to_string_lossy();
+            let table = [".csv", ".parquet", ".txt", ".md"].iter().any(|end| name.ends_with(end));
+            if entry.file_type().is_file() && !name.starts_with('.') && !table {
+                files.push(entry.into_path());
+            }
+        }
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+fn decode(file: &Path, input: &Input, limits: &Limits) -> Result<Vec<Result<Sample, Rejection>>, Rejection> {
+    let bytes = std::fs::read(file).map_err(|error| Rejection::new(image::Reason::Unreadable, error.to_string()))?;
+    let content = blake3::hash(&bytes);
+    let frames = image::frames(bytes, limits)?;
+    let sample = |frame: image::Frame| {
+        let index = frame.index;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(content.as_bytes()).update(&(index as u64).to_le_bytes());
+        Ok(Sample { source: file.to_path_buf(), index, digest: hasher.finalize(), prepared: prepare(frame, input)? })
+    };
+    Ok(frames.map(|frame| frame.and_then(sample)).collect())
+}

@@ -1,0 +1,86 @@
+//! What a training shows: loss curves, and reconstructions beside their inputs.
+
+use std::path::Path;
+
+use super::data::Sample;
+use super::fit::History;
+use crate::detector::Detector;
+use crate::draw::Values;
+use crate::draw::colour::{BLUE, GREEN};
+use crate::draw::plot::{EpochPoint, loss_svg};
+use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail};
+use crate::error::{Failure, Result};
+use crate::prepare::Prepared;
+
+/// Pairs on the contact sheet.
+const PAIRS: usize = 15;
+
+/// Writes `loss.svg`.
+///
+/// # Errors
+/// [`crate::error::Kind::Io`] naming the file.
+pub fn draw_history(folder: &Path, name: &str, history: &History, beta: f32) -> Result<()> {
+    let points: Vec<EpochPoint> = history
+        .epochs
+        .iter()
+        .map(|epoch| EpochPoint {
+            epoch: epoch.epoch,
+            train_loss: epoch.train_nll + f64::from(beta) * epoch.train_kl,
+            validation_loss: epoch.validation_loss(beta),
+            kl: epoch.validation_kl,
+            nll: epoch.validation_nll,
+        })
+        .collect();
+    write(&folder.join("loss.svg"), loss_svg(name, &points)?.as_bytes())
+}
+
+/// Writes `reconstructions.png`: validation tiles beside what the model makes of them, drawn evenly from all.
+///
+/// # Errors
+/// [`crate::error::Kind::Io`] naming the file.
+pub fn draw_reconstructions(
+    folder: &Path,
+    name: &str,
+    detector: &mut Detector,
+    frames: &[Sample],
+    chosen: &[usize],
+) -> Result<()> {
+    let step = chosen.len().div_ceil(PAIRS).max(1);
+    let mut tiles = Vec::new();
+    for (count, &index) in chosen.iter().step_by(step).enumerate() {
+        let sample = &frames[index];
+        let one = one_tile(&sample.prepared, count);
+        detector.reconstruct(&one, &mut |corner, x_hat, _| {
+            let mut input = vec![0.0; x_hat.len()];
+            one.copy_tile(corner, detector_side(x_hat.len(), one.channels), &mut input);
+            let source = sample.source.file_name().unwrap_or_default().to_string_lossy();
+            for (pixels, caption, border) in
+                [(&input[..], format!("{source} #{}", sample.index), BLUE), (x_hat, "reconstruction".into(), GREEN)]
+            {
+                let side = detector_side(pixels.len(), one.channels);
+                let values = Values { width: side, height: side, channels: one.channels, pixels };
+                tiles.push(Tile { image: thumbnail(values, &[]), caption: vec![caption], border });
+            }
+        })?;
+    }
+    let heading = Heading {
+        title: format!("{name}: validation inputs and reconstructions"),
+        lines: vec!["latent at its mean; each picture stretched by its own percentiles, in the model's units".into()],
+        legend: vec![(BLUE, "input".into()), (GREEN, "reconstruction".into())],
+    };
+    write(&folder.join("reconstructions.png"), &contact_sheet(&heading, &tiles, 6))
+}
+
+/// The frame with a single tile of it left to do: another one each time, so that a sheet of large frames shows variety.
+fn one_tile(prepared: &Prepared, count: usize) -> Prepared {
+    let corner = prepared.tiles[(count * 7) % prepared.tiles.len()];
+    Prepared { tiles: vec![corner], ..prepared.clone() }
+}
+
+fn detector_side(len: usize, channels: usize) -> usize {
+    (len / channels).isqrt()
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).map_err(|error| Failure::io(path, error))
+}
