@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigError, Environment, File, FileFormat};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::error::{Failure, Kind, Result};
-use crate::image::Limits;
 
 /// Where settings are looked for when `--config` names no file.
 const PLACES: [&str; 2] = ["anomalyd.toml", "/etc/anomalyd/anomalyd.toml"];
@@ -41,29 +40,45 @@ pub struct Settings {
     pub queue_frames: usize,
     /// Bytes of images in memory between reading and writing; a single larger image still passes, alone.
     pub queue_bytes: u64,
-    /// What a file may ask for; a file over a limit is rejected before anything is allocated.
-    #[serde(deserialize_with = "limits")]
+    /// What a file may ask for.
     pub limits: Limits,
 }
 
-/// The keys of `[limits]`, as [`Limits`] names them.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitKeys {
-    file_bytes: Option<u64>,
-    frame_pixels: Option<u64>,
-    frames: Option<u64>,
-    unpacked_bytes: Option<u64>,
+/// What a file may ask for; a file over a limit is rejected before anything is allocated.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of the file as it lies on disk.
+    pub file_bytes: u64,
+    /// Pixels (width x height x channels) of one frame.
+    pub frame_pixels: u64,
+    /// Frames of one file.
+    pub frames: u64,
+    /// Bytes a compressed file may unpack to.
+    pub unpacked_bytes: u64,
 }
 
-fn limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limits, D::Error> {
-    let (keys, limits) = (LimitKeys::deserialize(deserializer)?, Limits::default());
-    Ok(Limits {
-        file_bytes: keys.file_bytes.unwrap_or(limits.file_bytes),
-        frame_pixels: keys.frame_pixels.unwrap_or(limits.frame_pixels),
-        frames: keys.frames.unwrap_or(limits.frames),
-        unpacked_bytes: keys.unpacked_bytes.unwrap_or(limits.unpacked_bytes),
-    })
+impl Default for Limits {
+    fn default() -> Self {
+        let limits = crate::image::Limits::default();
+        Self {
+            file_bytes: limits.file_bytes,
+            frame_pixels: limits.frame_pixels,
+            frames: limits.frames,
+            unpacked_bytes: limits.unpacked_bytes,
+        }
+    }
+}
+
+impl From<Limits> for crate::image::Limits {
+    fn from(limits: Limits) -> Self {
+        Self {
+            file_bytes: limits.file_bytes,
+            frame_pixels: limits.frame_pixels,
+            frames: limits.frames,
+            unpacked_bytes: limits.unpacked_bytes,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -143,9 +158,7 @@ impl Settings {
             ("queue_frames", self.queue_frames),
         ];
         match least_one.iter().find(|(_, value)| *value == 0) {
-            Some((key, _)) => {
-                Err(Failure::new(Kind::Settings, format!("settings: {key} = 0, but it must be at least 1")))
-            }
+            Some((key, _)) => Err(Failure::new(Kind::Settings, format!("settings: {key} = 0, but it must be at least 1"))),
             None => Ok(self),
         }
     }
@@ -175,8 +188,7 @@ fn default_state() -> PathBuf {
 /// `./<name>` where there is one, else what was installed beside the program, else `./<name>` for messages to name.
 fn installed(name: &str) -> PathBuf {
     let here = PathBuf::from(name);
-    let beside =
-        std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share/anomalyd").join(name)));
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share/anomalyd").join(name)));
     let system = Path::new("/usr/share/anomalyd").join(name);
     [Some(here.clone()), beside, Some(system)].into_iter().flatten().find(|path| path.is_dir()).unwrap_or(here)
 }

@@ -1,6 +1,9 @@
-//! Integration tests: one binary, one file an area, a fresh folder a test.
+//! The program from the outside: one binary, one file an area, a fresh folder a test.
 
 mod integration {
+    mod decode;
     mod draw;
     mod query;
+    mod show;
+    mod simulate;
 }

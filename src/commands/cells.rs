@@ -1,7 +1,7 @@
 //! One value of a report table, for people, for JSON, for CSV; and typed access to a row.
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
-use polars::prelude::{AnyValue, DataFrame, TimeUnit};
+use polars::prelude::{AnyValue, DataFrame, Field, TimeUnit};
 use serde_json::Value;
 
 /// Longest text in a table, characters.
@@ -49,6 +49,8 @@ pub fn json(value: &AnyValue<'_>) -> Value {
         AnyValue::Binary(bytes) => Value::String(base64(bytes)),
         AnyValue::BinaryOwned(bytes) => Value::String(base64(bytes)),
         AnyValue::List(items) => Value::Array(items.iter().map(|item| json(&item)).collect()),
+        AnyValue::Struct(_, _, fields) => object(value, fields),
+        AnyValue::StructOwned(parts) => object(value, &parts.1),
         AnyValue::Date(days) => NaiveDate::from_epoch_days(*days).map_or(Value::Null, |date| date.to_string().into()),
         AnyValue::Datetime(count, unit, _) => time(*count, *unit),
         AnyValue::DatetimeOwned(count, unit, _) => time(*count, *unit),
@@ -96,6 +98,12 @@ pub fn number_text(number: f64) -> String {
     let decimals = (5 - size.log10().floor() as i32).clamp(0, 9) as usize;
     let text = format!("{number:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+}
+
+/// A struct as a JSON object, in the order of its fields.
+fn object(value: &AnyValue<'_>, fields: &[Field]) -> Value {
+    let names = fields.iter().map(|field| field.name().to_string());
+    Value::Object(names.zip(value._iter_struct_av().map(|part| json(&part))).collect())
 }
 
 fn shortened(text: String) -> String {

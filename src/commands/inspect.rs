@@ -1,16 +1,305 @@
-//! `anomalyd inspect`.
+//! `anomalyd inspect`: what is in a file, and what a pipeline makes of it.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use crate::error::{Failure, Kind, Result};
+use crate::image::{self, Depth, Frame, Limits, Rejection, npy};
+use crate::pipeline::{Input, Pipeline};
+use crate::prepare;
 use crate::settings::Settings;
 
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Files to look into.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Also say what this pipeline (a name, or a path to its TOML) makes of each frame.
+    #[arg(long, value_name = "PIPELINE")]
+    pipeline: Option<String>,
+    /// One JSON object a file and line.
+    #[arg(long)]
+    json: bool,
+    /// Write each frame as float32 NPY, in physical units, to `<stem>-<index>.npy` in this folder.
+    #[arg(long, value_name = "DIR")]
+    npy: Option<PathBuf>,
+}
 
 /// Runs `inspect`.
 ///
 /// # Errors
-/// Not built yet.
-pub fn run(_args: &Args, _settings: &Settings) -> Result<()> {
-    Err(Failure::new(Kind::Internal, "inspect is not built yet"))
+/// [`Kind::Data`] when a file, or a frame of it, cannot be decoded; [`Kind::Io`] when an NPY file cannot be written.
+pub fn run(args: &Args, settings: &Settings) -> Result<()> {
+    let pipeline = args.pipeline.as_ref().map(|given| Pipeline::load(given, &settings.pipelines)).transpose()?;
+    let input = pipeline.as_ref().map(|pipeline| &pipeline.spec.input);
+    if let Some(folder) = &args.npy {
+        std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
+    }
+    let mut rejected = Vec::new();
+    for path in &args.files {
+        let report = FileReport::of(path, input, args.npy.as_deref())?;
+        if args.json { print_json(&report)? } else { report.print() }
+        rejected.extend(report.rejection.map(|rejection| format!("{}: {}: {}", path.display(), rejection.reason, rejection.detail)));
+    }
+    match rejected.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Failure::new(Kind::Data, one.as_str())),
+        many => Err(Failure::new(Kind::Data, format!("{} of {} files:\n{}", many.len(), args.files.len(), many.join("\n")))),
+    }
+}
+
+#[derive(Serialize)]
+struct FileReport {
+    file: PathBuf,
+    bytes: u64,
+    /// BLAKE3 of the file as it lies on disk.
+    digest: Option<String>,
+    format: Option<&'static str>,
+    frames: Vec<FrameReport>,
+    /// Why the file, or the frame after the last one listed, could not be decoded.
+    rejection: Option<Refusal>,
+}
+
+#[derive(Serialize)]
+struct FrameReport {
+    index: usize,
+    width: usize,
+    height: usize,
+    channels: usize,
+    depth: String,
+    #[serde(flatten)]
+    range: Range,
+    /// Blank (NaN) pixels.
+    blank: usize,
+    /// Pixels at the stored type's maximum; none are counted for floats.
+    saturated: Option<usize>,
+    observed_at: Option<DateTime<Utc>>,
+    exposure_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prepared: Option<PreparedReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    npy: Option<PathBuf>,
+}
+
+/// Smallest, middle and largest finite value.
+#[derive(Serialize)]
+struct Range {
+    min: Option<f32>,
+    median: Option<f32>,
+    max: Option<f32>,
+}
+
+/// What a pipeline makes of a frame.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PreparedReport {
+    Ready {
+        width: usize,
+        height: usize,
+        channels: usize,
+        tiles: usize,
+        #[serde(flatten)]
+        scaled: Range,
+    },
+    Refused {
+        rejection: Refusal,
+    },
+}
+
+#[derive(Serialize)]
+struct Refusal {
+    reason: &'static str,
+    detail: String,
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self { reason: rejection.reason.as_str(), detail: rejection.detail }
+    }
+}
+
+impl FileReport {
+    fn of(path: &Path, input: Option<&Input>, npy: Option<&Path>) -> Result<Self> {
+        let limits = Limits::default();
+        let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let mut report =
+            Self { file: path.to_path_buf(), bytes, digest: None, format: None, frames: Vec::new(), rejection: None };
+        let opened = image::read(path, &limits).and_then(|content| {
+            report.digest = Some(blake3::hash(&content).to_hex().to_string());
+            image::open(content, &limits)
+        });
+        match opened {
+            Ok(file) => report.read_frames(file, input, npy)?,
+            Err(rejection) => report.rejection = Some(rejection.into()),
+        }
+        Ok(report)
+    }
+
+    fn read_frames(&mut self, file: image::File, input: Option<&Input>, npy: Option<&Path>) -> Result<()> {
+        self.format = Some(file.format.as_str());
+        for frame in file.frames {
+            match frame {
+                Ok(frame) => {
+                    let written = npy.map(|folder| write_npy(folder, &self.file, &frame)).transpose()?;
+                    let mut report = FrameReport::of(&frame);
+                    report.npy = written;
+                    report.prepared = input.map(|input| PreparedReport::of(frame, input));
+                    self.frames.push(report);
+                }
+                Err(rejection) => self.rejection = Some(rejection.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&self) {
+        let format = self.format.unwrap_or("unreadable");
+        println!("{}: {format}, {} bytes, {} frames", self.file.display(), self.bytes, self.frames.len());
+        if let Some(digest) = &self.digest {
+            println!("  digest {digest}");
+        }
+        self.frames.iter().for_each(FrameReport::print);
+    }
+}
+
+impl FrameReport {
+    fn of(frame: &Frame) -> Self {
+        Self {
+            index: frame.index,
+            width: frame.width,
+            height: frame.height,
+            channels: frame.channels,
+            depth: depth_word(frame.depth),
+            range: Range::of(&frame.pixels),
+            blank: frame.pixels.iter().filter(|value| value.is_nan()).count(),
+            saturated: most(frame.depth).map(|most| frame.pixels.iter().filter(|&&value| value == most).count()),
+            observed_at: frame.observed_at,
+            exposure_s: frame.exposure_s,
+            prepared: None,
+            npy: None,
+        }
+    }
+
+    fn print(&self) {
+        let channels = if self.channels == 1 { String::new() } else { format!(" x {}", self.channels) };
+        print!("  frame {}: {} x {}{channels}, {}, {}", self.index, self.width, self.height, self.depth, self.range);
+        print!(", blank {}", self.blank);
+        self.saturated.iter().for_each(|count| print!(", saturated {count}"));
+        self.observed_at.iter().for_each(|time| print!(", observed {}", time.to_rfc3339()));
+        self.exposure_s.iter().for_each(|seconds| print!(", exposure {seconds} s"));
+        println!();
+        match &self.prepared {
+            Some(PreparedReport::Ready { width, height, channels, tiles, scaled }) => {
+                println!("    prepared: {width} x {height} x {channels}, {tiles} tiles, scaled {scaled}");
+            }
+            Some(PreparedReport::Refused { rejection }) => println!("    refused: {}: {}", rejection.reason, rejection.detail),
+            None => {}
+        }
+        self.npy.iter().for_each(|path| println!("    written: {}", path.display()));
+    }
+}
+
+impl PreparedReport {
+    fn of(frame: Frame, input: &Input) -> Self {
+        match prepare::prepare(frame, input) {
+            Ok(prepared) => Self::Ready {
+                width: prepared.width,
+                height: prepared.height,
+                channels: prepared.channels,
+                tiles: prepared.tiles.len(),
+                scaled: Range::of(&prepared.pixels),
+            },
+            Err(rejection) => Self::Refused { rejection: rejection.into() },
+        }
+    }
+}
+
+impl Range {
+    fn of(pixels: &[f32]) -> Self {
+        let mut finite: Vec<f32> = pixels.iter().copied().filter(|value| value.is_finite()).collect();
+        if finite.is_empty() {
+            return Self { min: None, median: None, max: None };
+        }
+        let middle = finite.len() / 2;
+        let (below, &mut upper, above) = finite.select_nth_unstable_by(middle, f32::total_cmp);
+        let max = above.iter().copied().fold(upper, f32::max);
+        let min = below.iter().copied().fold(upper, f32::min);
+        // An even count has two middle values; their mean is the median, as in NumPy.
+        let lower = below.iter().copied().reduce(f32::max).filter(|_| pixels_are_even(above.len(), middle)).unwrap_or(upper);
+        Self { min: Some(min), median: Some(lower.midpoint(upper)), max: Some(max) }
+    }
+}
+
+/// Whether `middle` values below and `above` values above the upper middle add up to an even count with it.
+fn pixels_are_even(above: usize, middle: usize) -> bool {
+    (above + middle) % 2 == 1
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.min, self.median, self.max) {
+            (Some(min), Some(median), Some(max)) => write!(f, "min {min} median {median} max {max}"),
+            _ => write!(f, "no finite value"),
+        }
+    }
+}
+
+fn depth_word(depth: Depth) -> String {
+    match depth {
+        Depth::Unsigned(bits) => format!("uint{bits}"),
+        Depth::Signed(bits) => format!("int{bits}"),
+        Depth::Float(bits) => format!("float{bits}"),
+    }
+}
+
+/// The largest value of an integer type.
+fn most(depth: Depth) -> Option<f32> {
+    match depth {
+        Depth::Unsigned(bits) => Some((2f64.powi(bits.into()) - 1.0) as f32),
+        Depth::Signed(bits) => Some((2f64.powi(i32::from(bits) - 1) - 1.0) as f32),
+        Depth::Float(_) => None,
+    }
+}
+
+fn write_npy(folder: &Path, source: &Path, frame: &Frame) -> Result<PathBuf> {
+    let stem = source.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let path = folder.join(format!("{stem}-{}.npy", frame.index));
+    let write = || npy::write(BufWriter::new(File::create(&path)?), frame);
+    write().map_err(|error| Failure::io(&path, error))?;
+    Ok(path)
+}
+
+fn print_json(report: &FileReport) -> Result<()> {
+    let line = serde_json::to_string(report).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    writeln!(std::io::stdout(), "{line}").map_err(|error| Failure::new(Kind::Io, format!("standard output: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_range_is_of_finite_values_and_the_median_is_numpys() {
+        let range = |pixels: &[f32]| {
+            let Range { min, median, max } = Range::of(pixels);
+            (min, median, max)
+        };
+        assert_eq!(range(&[3.0, f32::NAN, 1.0, 2.0]), (Some(1.0), Some(2.0), Some(3.0)));
+        assert_eq!(range(&[4.0, 1.0, 2.0, 8.0]), (Some(1.0), Some(3.0), Some(8.0)));
+        assert_eq!(range(&[5.0, 7.0]), (Some(5.0), Some(6.0), Some(7.0)));
+        assert_eq!(range(&[5.0]), (Some(5.0), Some(5.0), Some(5.0)));
+        assert_eq!(range(&[f32::NAN, f32::INFINITY]), (None, None, None));
+    }
+
+    #[test]
+    fn the_maximum_of_each_type() {
+        assert_eq!(most(Depth::Unsigned(16)), Some(65535.0));
+        assert_eq!(most(Depth::Signed(8)), Some(127.0));
+        assert_eq!(most(Depth::Float(32)), None);
+    }
 }

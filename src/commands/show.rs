@@ -12,7 +12,7 @@ use crate::pipeline::Pipeline;
 use crate::report::query::Reports;
 use crate::settings::Settings;
 
-/// Columns of `anomalies` that hold pictures.
+/// Pictures of `anomalies`: each has the columns `<name>_png`, `<name>_offset` and `<name>_scale`.
 pub const INPUT: &str = "input";
 const DENOISED: &str = "denoised";
 const ANOMALY_MAP: &str = "anomaly_map";
@@ -54,13 +54,15 @@ pub fn regions(rows: &DataFrame, row: usize, pipelines: &Path) -> Vec<Region> {
     tiles.iter().filter_map(|tile| Some((place(tile, "x")?, place(tile, "y")?, size, size))).collect()
 }
 
-/// A picture column of a row, in physical units.
+/// A picture of a row, in physical units.
 ///
 /// # Errors
 /// [`Kind::Data`] when there is none, or it is damaged.
-pub fn picture(rows: &DataFrame, row: usize, column: &str) -> Result<Decoded> {
-    let missing = || Failure::new(Kind::Data, format!("frame {}: no {column} picture", string(rows, "frame_id", row)));
-    decode(&bytes(rows, column, row).ok_or_else(missing)?)
+pub fn picture(rows: &DataFrame, row: usize, name: &str) -> Result<Decoded> {
+    let missing = || Failure::new(Kind::Data, format!("frame {}: no {name} picture", string(rows, "frame_id", row)));
+    let file = bytes(rows, &format!("{name}_png"), row).ok_or_else(missing)?;
+    let part = |part: &str| number(rows, &format!("{name}_{part}"), row);
+    decode(&file, part("offset").zip(part("scale")))
 }
 
 /// The panel of a row of `anomalies`.

@@ -132,7 +132,7 @@ mod tests {
             anomaly: Values::grey(64, 64, &map),
             boxes: vec![(16, 16, 32, 32)],
         });
-        let back = decode(&bytes).unwrap();
+        let back = decode(&bytes, None).unwrap();
         assert_eq!(back.width, 2 * MARGIN + 3 * 512 + 2 * GAP + 8 + BAR + BAR_LABELS);
         let plane = back.width * back.height;
         let has = |colour: Rgb| {

@@ -79,11 +79,11 @@ impl Decoded {
     }
 }
 
-/// Reads back what [`png16`] or [`png8`] wrote.
+/// Reads back what [`png16`] or [`png8`] wrote; `units`, offset and scale, where they are kept beside the file.
 ///
 /// # Errors
 /// [`Kind::Data`] when the bytes are no PNG.
-pub fn decode(bytes: &[u8]) -> Result<Decoded> {
+pub fn decode(bytes: &[u8], units: Option<(f64, f64)>) -> Result<Decoded> {
     let wrong = |error| Failure::new(Kind::Data, format!("a stored picture is no readable PNG: {error}"));
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: MOST_BYTES });
     decoder.set_transformations(Transformations::EXPAND);
@@ -92,7 +92,8 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded> {
         let info: &png::Info<'_> = reader.info();
         info.uncompressed_latin1_text.iter().find(|chunk| chunk.keyword == key)?.text.parse().ok()
     };
-    let (offset, scale) = (note(&reader, OFFSET).unwrap_or(0.0), note(&reader, SCALE).unwrap_or(1.0));
+    let noted = || note(&reader, OFFSET).zip(note(&reader, SCALE));
+    let (offset, scale) = units.or_else(noted).unwrap_or((0.0, 1.0));
     let mut raw = vec![0; reader.output_buffer_size().unwrap_or(0)];
     let info = reader.next_frame(&mut raw).map_err(wrong)?;
     let (width, height, samples) = (info.width as usize, info.height as usize, info.color_type.samples());
@@ -156,7 +157,7 @@ mod tests {
     fn sixteen_bits_come_back_within_half_a_level() {
         let pixels: Vec<f32> = (0..35).map(|i| 1000.0 + 0.37 * i as f32).collect();
         let file = png16(7, 5, 1, &pixels);
-        let back = decode(&file.bytes).unwrap();
+        let back = decode(&file.bytes, None).unwrap();
         assert_eq!((back.width, back.height, back.channels), (7, 5, 1));
         for (was, is) in pixels.iter().zip(&back.pixels) {
             assert!(f64::from((was - is).abs()) <= 0.5 * file.scale + 1e-4, "{was} {is}");
@@ -168,21 +169,22 @@ mod tests {
         let pixels: Vec<f32> = (0..12).map(|i| 980.0 + (i * 5_000) as f32).collect();
         let file = png16(4, 3, 1, &pixels);
         assert_eq!((file.offset, file.scale), (980.0, 1.0));
-        assert_eq!(decode(&file.bytes).unwrap().pixels, pixels);
+        assert_eq!(decode(&file.bytes, None).unwrap().pixels, pixels);
+        assert_eq!(decode(&file.bytes, Some((1.0, 0.5))).unwrap().pixels[1], 2501.0);
     }
 
     #[test]
     fn colour_keeps_its_planes_and_blanks_become_the_lowest() {
         let pixels = [1.0, 2.0, 3.0, 4.0, 5.0, f32::NAN];
-        let back = decode(&png16(2, 1, 3, &pixels).bytes).unwrap();
+        let back = decode(&png16(2, 1, 3, &pixels).bytes, None).unwrap();
         assert_eq!(back.pixels, [1.0, 2.0, 3.0, 4.0, 5.0, 1.0]);
     }
 
     #[test]
     fn odd_input_still_gives_a_file() {
         for (width, height, pixels) in [(0, 0, &[][..]), (2, 2, &[f32::NAN; 4]), (2, 2, &[3.5; 4]), (2, 2, &[1.0])] {
-            assert!(decode(&png16(width, height, 1, pixels).bytes).is_ok());
+            assert!(decode(&png16(width, height, 1, pixels).bytes, None).is_ok());
         }
-        assert_eq!(decode(b"no picture").unwrap_err().kind, Kind::Data);
+        assert_eq!(decode(b"no picture", None).unwrap_err().kind, Kind::Data);
     }
 }

@@ -114,7 +114,7 @@ mod tests {
         let tile = |border| Tile { image: Picture::new(60, 40), caption: vec!["a".into(), "b".into()], border };
         let tiles = [tile(GREEN), tile(VERMILION), tile(GREEN), tile(GREEN)];
         let heading = Heading { title: "t".into(), ..Heading::default() };
-        let back = decode(&contact_sheet(&heading, &tiles, 2)).unwrap();
+        let back = decode(&contact_sheet(&heading, &tiles, 2), None).unwrap();
         assert_eq!(back.width, 2 * MARGIN + 2 * 168 + GAP);
         let plane = back.width * back.height;
         let count = |colour: Rgb| {
@@ -127,6 +127,6 @@ mod tests {
 
     #[test]
     fn an_empty_sheet_is_still_a_picture() {
-        assert!(decode(&contact_sheet(&Heading::default(), &[], 0)).is_ok());
+        assert!(decode(&contact_sheet(&Heading::default(), &[], 0), None).is_ok());
     }
 }

@@ -1,6 +1,29 @@
 //! Bytes to frames: one file a format, recognised by content; every limit is checked before anything is allocated.
+//!
+//! ```text
+//! bytes ─unpack→ bytes ─sniff→ Format ─decoder, guarded→ Frames (one frame in memory at a time)
+//!    gzip, bzip2                      png jpeg tiff fits npy idx pnm
+//! ```
+
+mod bits;
+mod fits;
+mod fits_gzip;
+mod fits_header;
+mod format;
+mod guard;
+mod idx;
+mod jpeg;
+pub mod npy;
+mod png;
+mod read;
+mod samples;
+mod tiff;
+mod unpack;
 
 use chrono::{DateTime, Utc};
+
+pub use format::Format;
+pub use read::read;
 
 /// One image of a file, at full depth, in physical units.
 #[derive(Debug, Clone)]
@@ -116,6 +139,26 @@ impl Rejection {
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
+
+    /// The content is no format that is read here.
+    fn unknown_format() -> Self {
+        Self::new(Reason::UnknownFormat, "not FITS, PNG, JPEG, TIFF, NPY or IDX by its first bytes")
+    }
+
+    /// The file contradicts its own format.
+    fn corrupt(detail: impl std::fmt::Display) -> Self {
+        Self::new(Reason::Corrupt, detail.to_string())
+    }
+
+    /// The file ends before its data do.
+    fn truncated(detail: impl std::fmt::Display) -> Self {
+        Self::new(Reason::Truncated, detail.to_string())
+    }
+
+    /// A variant of the format that is not read.
+    fn unsupported(detail: impl std::fmt::Display) -> Self {
+        Self::new(Reason::Unsupported, detail.to_string())
+    }
 }
 
 impl std::fmt::Display for Rejection {
@@ -129,12 +172,91 @@ impl std::error::Error for Rejection {}
 /// The frames of a file, decoded one at a time, in the file's order.
 pub type Frames = Box<dyn Iterator<Item = Result<Frame, Rejection>> + Send>;
 
-/// Recognises the format by content and opens the file's frames.
+/// An opened file: its format, and its frames still to be decoded.
+pub struct File {
+    /// What the content is, below any compression wrapper.
+    pub format: Format,
+    /// The frames, decoded one at a time.
+    pub frames: Frames,
+}
+
+/// Recognises the format by content and opens the file.
 ///
 /// # Errors
 /// A [`Rejection`] when the bytes are no image that is read here, or over a limit; a frame's own fault comes from the iterator.
-pub fn frames(_bytes: Vec<u8>, _limits: &Limits) -> Result<Frames, Rejection> {
-    Err(Rejection::new(Reason::UnknownFormat, "no decoder is built yet"))
+pub fn open(bytes: Vec<u8>, limits: &Limits) -> Result<File, Rejection> {
+    if bytes.is_empty() {
+        return Err(Rejection::new(Reason::Empty, "the file has no bytes"));
+    }
+    limits.check_file(bytes.len() as u64)?;
+    let (bytes, limits) = (guard::guarded(|| unpack::unpack(bytes, limits))?, *limits);
+    let format = Format::of(&bytes).ok_or_else(Rejection::unknown_format)?;
+    let frames = guard::guarded(move || match format {
+        Format::Png => png::open(bytes, limits),
+        Format::Jpeg => jpeg::open(bytes, limits),
+        Format::Tiff => tiff::open(bytes, limits),
+        Format::Fits => fits::open(bytes, limits),
+        Format::Npy => npy::open(bytes, limits),
+        Format::Idx => idx::open(bytes, limits),
+    })?;
+    Ok(File { format, frames: guard::guarded_frames(frames) })
+}
+
+/// The frames of a file; see [`open`].
+///
+/// # Errors
+/// Those of [`open`].
+pub fn frames(bytes: Vec<u8>, limits: &Limits) -> Result<Frames, Rejection> {
+    Ok(open(bytes, limits)?.frames)
+}
+
+impl Limits {
+    /// Refuses a file larger than the limit.
+    fn check_file(&self, bytes: u64) -> Result<(), Rejection> {
+        if bytes <= self.file_bytes {
+            return Ok(());
+        }
+        Err(Rejection::new(Reason::TooLarge, format!("{bytes} bytes; the limit is {} (file_bytes)", self.file_bytes)))
+    }
+
+    /// Refuses a frame without pixels or with more than the limit; the number of its samples otherwise.
+    fn check_frame(&self, width: usize, height: usize, channels: usize) -> Result<usize, Rejection> {
+        if width == 0 || height == 0 || channels == 0 {
+            return Err(Rejection::new(
+                Reason::Corrupt,
+                format!("a frame of {width} x {height} x {channels} has no pixels"),
+            ));
+        }
+        match width.checked_mul(height).and_then(|area| area.checked_mul(channels)) {
+            Some(samples) if samples as u64 <= self.frame_pixels => Ok(samples),
+            _ => {
+                let detail = format!(
+                    "a frame of {width} x {height} x {channels}; the limit is {} pixels (frame_pixels)",
+                    self.frame_pixels
+                );
+                Err(Rejection::new(Reason::TooLarge, detail))
+            }
+        }
+    }
+
+    /// Refuses a file of more frames than the limit.
+    fn check_frames(&self, frames: usize) -> Result<(), Rejection> {
+        if frames as u64 <= self.frames {
+            return Ok(());
+        }
+        Err(Rejection::new(Reason::TooLarge, format!("{frames} frames; the limit is {} (frames)", self.frames)))
+    }
+}
+
+/// Refuses a header that promises more bytes than `stored` bytes can unpack to at `ratio`, the best a codec can do.
+fn check_plausible(promised: usize, stored: usize, ratio: usize) -> Result<(), Rejection> {
+    if promised <= stored.saturating_mul(ratio).saturating_add(1 << 16) {
+        return Ok(());
+    }
+    Err(Rejection::new(
+        Reason::Truncated,
+        format!("the header promises {promised} bytes of pixels; {stored} bytes cannot hold them"),
+    ))
 }
 
 /// Labels of an IDX file (gzipped or not): one unsigned byte a frame.

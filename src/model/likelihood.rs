@@ -166,6 +166,16 @@ impl Observation {
     }
 }
 
+/// KL of the posterior from the standard normal prior in nats, summed over the latent (Kingma & Welling 2013, eq. 10).
+pub fn kl(mean: &[f32], log_var: &[f32]) -> f64 {
+    mean.iter().zip(log_var).map(|(&mean, &log_var)| kl_of_one(mean, log_var)).sum()
+}
+
+/// [`kl`] of one dimension.
+pub(crate) fn kl_of_one(mean: f32, log_var: f32) -> f64 {
+    0.5 * f64::from(mean * mean + log_var.exp_m1() - log_var)
+}
+
 /// The signal `v - offset` as a function of the model's units.
 fn response(scaling: Scaling, offset: f32) -> Response {
     let (shift, factor, curve) = match scaling {
@@ -250,6 +260,13 @@ mod tests {
         let mut r = [0.0; 4];
         law.residual(&x, &y, &mut r);
         near(&r, &[-0.484_245_045_695_2, 20.753_783_865_665_66, 0.786_914_943_180_6, -2.778_821_226_531_3]);
+    }
+
+    /// `kl_divergence(Normal(m, (0.5 * lv).exp()), Normal(0., 1.)).sum()` in float64.
+    #[test]
+    fn kl_is_pytorchs() {
+        let value = kl(&[0.5, -1.0, 2.0], &[0.0, -2.0, 0.7]);
+        assert!((value - 3.349_543_995_353_544).abs() < 1e-6, "{value}");
     }
 
     #[test]

@@ -14,9 +14,9 @@ const RADIATION_LENGTH: f64 = 93_700.0 / PITCH;
 /// Electron rest energy, keV.
 const REST: f64 = 511.0;
 /// Counts of time over threshold a keV.
-const COUNTS_A_KEV: f64 = 1.3;
+const COUNTS_A_KEV: f64 = 1.2;
 /// Diffusion of charge from the far side to the pixels, px RMS.
-const DIFFUSION: f64 = 0.13;
+const DIFFUSION: f64 = 0.16;
 
 /// An electron on its way.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +34,8 @@ impl Electron {
     pub fn from_source(rng: &mut impl Rng, x: f64, y: f64) -> Self {
         let endpoint = if rng.random_bool(0.45) { 546.0 } else { 2280.0 };
         let energy = beta_energy(rng, endpoint);
-        // Between isotropic flux (exponent 1/2 of a uniform variable) and a beam.
-        let cosine = rng.random::<f64>().powf(0.4).max(0.02);
+        // Isotropic flux would have the exponent 1/2; a source at contact is somewhat more of a beam.
+        let cosine = rng.random::<f64>().powf(0.3).max(0.02);
         let azimuth: f64 = rng.random_range(0.0..std::f64::consts::TAU);
         let sine = (1.0 - cosine * cosine).sqrt();
         Self { at: [x, y, 0.0], direction: [sine * azimuth.cos(), sine * azimuth.sin(), cosine], energy }
@@ -96,9 +96,9 @@ fn stopping_power(energy: f64) -> f64 {
 /// A factor of mean one: the spread of losses in a thin layer, with the rare knock-on electron.
 fn straggling(rng: &mut impl Rng) -> f64 {
     let mut exponential = || -> f64 { Exp1.sample(rng) };
-    let common = 0.4 * (exponential() + exponential());
-    let hard = 20.0 * exponential();
-    common + if rng.random_bool(0.01) { hard } else { 0.0 }
+    let common = 0.2275 * (exponential() + exponential() + exponential() + exponential());
+    let hard = 15.0 * exponential();
+    common + if rng.random_bool(0.006) { hard } else { 0.0 }
 }
 
 /// Energy of a beta electron, keV: the allowed spectrum p W (Q - E)^2 without the Fermi function, by rejection.

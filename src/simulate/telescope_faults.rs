@@ -105,7 +105,7 @@ fn saturation_bleed(rng: &mut ChaCha8Rng, scene: &Scene, map: &mut [f32]) -> f64
     let size = scene.size;
     let inside = 0.15 * size as f64..0.85 * size as f64;
     let at = (rng.random_range(inside.clone()), rng.random_range(inside));
-    let flux = log_uniform(rng, 3e6, 2e7);
+    let flux = log_uniform(rng, 5e6, 4e7);
     optics::add_point(map, size, at, flux, &Psf::Moffat { fwhm: scene.seeing });
     let full = f32::from(SATURATION);
     for column in 0..size {

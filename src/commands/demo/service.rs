@@ -38,6 +38,8 @@ impl Service {
         let mut command = Command::new(&program);
         command.arg("--state").arg(root.join("state")).arg("--models").arg(models);
         command.arg("--pipelines").arg(root.join("pipelines")).arg("watch").args(pipelines);
+        // Verdicts are shown as they are committed, so they are committed soon.
+        command.env("ANOMALYD__FLUSH_MS", "700");
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
         Ok(Self { child: child.map_err(|error| Failure::io(&program, error))?, log })
     }

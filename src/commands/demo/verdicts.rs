@@ -27,6 +27,8 @@ pub struct Board {
 struct Entry {
     kind: Option<String>,
     verdict: Option<Verdict>,
+    /// Why it could not be scored.
+    rejected: Option<String>,
 }
 
 struct Verdict {
@@ -45,7 +47,7 @@ impl Board {
                 pipelines.push(sample.pipeline.clone());
             }
             let key = (sample.pipeline.clone(), sample.name.clone());
-            entries.insert(key, Entry { kind: sample.kind.clone(), verdict: None });
+            entries.insert(key, Entry { kind: sample.kind.clone(), verdict: None, rejected: None });
         }
         Self { state: state.to_path_buf(), entries, pipelines, colour: std::io::stdout().is_terminal() }
     }
@@ -56,9 +58,16 @@ impl Board {
     /// When the report tables cannot be read.
     pub fn look(&mut self) -> Result<()> {
         let mut reports = Reports::open(&self.state)?;
-        if !reports.has("scores") {
-            return Ok(());
+        if reports.has("scores") {
+            self.look_at_scores(&mut reports)?;
         }
+        if reports.has("rejected") {
+            self.look_at_rejected(&mut reports)?;
+        }
+        Ok(())
+    }
+
+    fn look_at_scores(&mut self, reports: &mut Reports) -> Result<()> {
         let columns = "pipeline, source, frame_id, score, p_value, is_anomaly";
         let rows = reports.query(&format!("SELECT {columns} FROM scores ORDER BY scored_at"))?;
         for row in 0..rows.height() {
@@ -74,12 +83,24 @@ impl Board {
         Ok(())
     }
 
-    /// Samples without a verdict.
-    pub fn waiting(&self) -> usize {
-        self.entries.values().filter(|entry| entry.verdict.is_none()).count()
+    fn look_at_rejected(&mut self, reports: &mut Reports) -> Result<()> {
+        let rows = reports.query("SELECT pipeline, source, reason, detail FROM rejected ORDER BY received_at")?;
+        for row in 0..rows.height() {
+            let key = (string(&rows, "pipeline", row), string(&rows, "source", row));
+            let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.rejected.is_none()) else { continue };
+            let reason = format!("{}: {}", string(&rows, "reason", row), string(&rows, "detail", row));
+            println!("{:<10} {:<22} REJECTED {reason}", key.0, key.1);
+            entry.rejected = Some(reason);
+        }
+        Ok(())
     }
 
-    /// Whether every sample has its verdict.
+    /// Samples with neither a verdict nor a reason why there is none.
+    pub fn waiting(&self) -> usize {
+        self.entries.values().filter(|entry| entry.verdict.is_none() && entry.rejected.is_none()).count()
+    }
+
+    /// Whether every sample was judged or rejected.
     pub fn complete(&self) -> bool {
         self.waiting() == 0
     }
@@ -102,6 +123,10 @@ impl Board {
                 "{pipeline:<12} {frames:>6} {anomalous:>10} {:>8} {:>7} {:>13}\n",
                 count.true_positive, count.false_negative, count.false_positive
             ));
+        }
+        let rejected = self.entries.values().filter(|entry| entry.rejected.is_some()).count();
+        if rejected > 0 {
+            text.push_str(&format!("rejected: {rejected}\n"));
         }
         let missed = self.missed();
         if !missed.is_empty() {

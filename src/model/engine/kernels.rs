@@ -208,15 +208,38 @@ pub(crate) fn add_rows(rows: &[f32], sums: &mut [f32]) {
         *total += moments(rows).0;
         return;
     }
-    for row in rows.chunks_exact(sums.len()) {
-        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+    let c = sums.len();
+    if !c.is_multiple_of(LANES) {
+        rows.chunks_exact(c).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value));
+        return;
     }
+    for (j, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let mut total = *sums;
+        for row in lanes(rows, c, j) {
+            for i in 0..LANES {
+                total[i] += row[i];
+            }
+        }
+        *sums = total;
+    }
+}
+
+/// The `j`-th sixteen channels of every pixel.
+#[inline(always)]
+fn lanes(x: &[f32], c: usize, j: usize) -> impl Iterator<Item = &[f32; LANES]> {
+    x.as_chunks::<LANES>().0[j..].iter().step_by(c / LANES)
+}
+
+/// The same, to write to.
+#[inline(always)]
+fn lanes_mut(x: &mut [f32], c: usize, j: usize) -> impl Iterator<Item = &mut [f32; LANES]> {
+    x.as_chunks_mut::<LANES>().0[j..].iter_mut().step_by(c / LANES)
 }
 
 /// `max(x, 0)` in place.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+bmi2", "x86_64+avx2+fma+bmi2"))]
 pub(crate) fn rectify(x: &mut [f32]) {
-    x.iter_mut().for_each(|x| *x = x.max(0.0));
+    x.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { 0.0 });
 }
 
 /// Zeroes the gradient where the rectified output is zero.
@@ -259,9 +282,24 @@ pub(crate) fn normalise(x: &[f32], size: usize, scale: &[f32], shift: &[f32], re
     let c = scale.len();
     for (x, y) in x.chunks_exact(size).zip(y.chunks_exact_mut(size)) {
         let (mean, inverse) = standard(x);
-        for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
-            for ((y, x), (scale, shift)) in y.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
-                *y = ((x - mean) * inverse * scale + shift).max(floor);
+        let apply = |x: f32, scale: f32, shift: f32| {
+            let value = (x - mean) * (inverse * scale) + shift;
+            if value > floor { value } else { floor }
+        };
+        if !c.is_multiple_of(LANES) {
+            for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
+                for ((y, x), (scale, shift)) in y.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
+                    *y = apply(*x, *scale, *shift);
+                }
+            }
+            continue;
+        }
+        let affine = scale.as_chunks::<LANES>().0.iter().zip(shift.as_chunks::<LANES>().0);
+        for (j, (scale, shift)) in affine.enumerate() {
+            for (x, y) in lanes(x, c, j).zip(lanes_mut(y, c, j)) {
+                for i in 0..LANES {
+                    y[i] = apply(x[i], scale[i], shift[i]);
+                }
             }
         }
     }
@@ -286,25 +324,58 @@ pub(crate) fn normalise_gradient(
         let (mean, inverse) = standard(x);
         by_scale.fill(0.0);
         by_shift.fill(0.0);
-        for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
-            for ((x, dy), (a, b)) in x.iter().zip(dy).zip(by_scale.iter_mut().zip(by_shift.iter_mut())) {
-                *a += dy * (x - mean) * inverse;
-                *b += dy;
-            }
-        }
+        channel_sums(x, dy, mean, by_scale, by_shift);
         let (mut first, mut second) = (0.0, 0.0);
         for i in 0..c {
+            by_scale[i] *= inverse;
             first += by_shift[i] * scale[i];
             second += by_scale[i] * scale[i];
             dscale[i] += by_scale[i];
             dshift[i] += by_shift[i];
         }
-        let (first, second) = (first / n, second / n * inverse);
-        for ((x, dy), dx) in x.chunks_exact(c).zip(dy.chunks_exact(c)).zip(dx.chunks_exact_mut(c)) {
-            for ((dx, x), (dy, scale)) in dx.iter_mut().zip(x).zip(dy.iter().zip(scale)) {
-                *dx = inverse * (dy * scale - first - (x - mean) * second);
+        let (first, second) = (inverse * first / n, inverse * inverse * second / n);
+        let slope = |x: f32, dy: f32, scale: f32| dy * (inverse * scale) - first - (x - mean) * second;
+        if !c.is_multiple_of(LANES) {
+            for ((x, dy), dx) in x.chunks_exact(c).zip(dy.chunks_exact(c)).zip(dx.chunks_exact_mut(c)) {
+                for ((dx, x), (dy, scale)) in dx.iter_mut().zip(x).zip(dy.iter().zip(scale)) {
+                    *dx = slope(*x, *dy, *scale);
+                }
+            }
+            continue;
+        }
+        for (j, scale) in scale.as_chunks::<LANES>().0.iter().enumerate() {
+            for ((x, dy), dx) in lanes(x, c, j).zip(lanes(dy, c, j)).zip(lanes_mut(dx, c, j)) {
+                for i in 0..LANES {
+                    dx[i] = slope(x[i], dy[i], scale[i]);
+                }
             }
         }
+    }
+}
+
+/// Per channel, the sums over pixels of `dy (x - mean)` and of `dy`, added.
+#[inline(always)]
+fn channel_sums(x: &[f32], dy: &[f32], mean: f32, by_scale: &mut [f32], by_shift: &mut [f32]) {
+    let c = by_scale.len();
+    if !c.is_multiple_of(LANES) {
+        for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
+            for ((x, dy), (a, b)) in x.iter().zip(dy).zip(by_scale.iter_mut().zip(by_shift.iter_mut())) {
+                *a += dy * (x - mean);
+                *b += dy;
+            }
+        }
+        return;
+    }
+    let (by_scale, by_shift) = (by_scale.as_chunks_mut::<LANES>().0, by_shift.as_chunks_mut::<LANES>().0);
+    for (j, (by_scale, by_shift)) in by_scale.iter_mut().zip(by_shift).enumerate() {
+        let (mut a, mut b) = (*by_scale, *by_shift);
+        for (x, dy) in lanes(x, c, j).zip(lanes(dy, c, j)) {
+            for i in 0..LANES {
+                a[i] += dy[i] * (x[i] - mean);
+                b[i] += dy[i];
+            }
+        }
+        (*by_scale, *by_shift) = (a, b);
     }
 }
 
@@ -318,6 +389,22 @@ pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+bmi2", "x86_64+avx2+fma+bmi2"))]
 pub(crate) fn add(sum: &mut [f32], x: &[f32]) {
     sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+}
+
+/// Transposes a matrix with rows of `from.len() / rows` values, in square blocks that stay in the nearest cache.
+pub(crate) fn transpose(from: &[f32], rows: usize, to: &mut [f32]) {
+    const SIDE: usize = 16;
+    let columns = from.len() / rows;
+    for top in (0..rows).step_by(SIDE) {
+        for left in (0..columns).step_by(SIDE) {
+            for column in left..(left + SIDE).min(columns) {
+                let line = &mut to[column * rows + top..column * rows + (top + SIDE).min(rows)];
+                line.iter_mut()
+                    .zip(from[top * columns + column..].iter().step_by(columns))
+                    .for_each(|(to, from)| *to = *from);
+            }
+        }
+    }
 }
 
 /// One update of AdamW.

@@ -17,14 +17,14 @@ mod plan;
 mod stack;
 
 use plan::{Plan, Workspace, slots};
+use stack::Weights;
 
 /// Parts of a batch that may run at the same time.
 const SHARDS: usize = 8;
 /// The CPU executor.
 pub(super) struct Engine {
     plan: Plan,
-    /// In the plan's layout: channels last.
-    weights: Vec<f32>,
+    weights: Weights,
     optimiser: AdamW,
     /// Made when training starts.
     gradients: Vec<Vec<f32>>,
@@ -43,23 +43,26 @@ impl Engine {
     pub(super) fn new(network: Network, weights: &[f32]) -> Self {
         let decays = network.parameters.iter().flat_map(|p| std::iter::repeat_n(p.decay, p.len())).collect();
         let plan = Plan::new(network);
-        let weights = plan.pack(weights);
+        let weights = plan.prepare(weights);
         Self { plan, weights, optimiser: AdamW::new(decays), gradients: Vec::new(), spare: Spare::default() }
     }
 
     /// The weights, laid out as on disk.
     pub(super) fn weights(&self) -> Vec<f32> {
-        self.plan.unpack(&self.weights)
+        self.plan.unpack(&self.weights.straight)
     }
 
     /// Replaces the weights by others, laid out as on disk.
     pub(super) fn set_weights(&mut self, weights: &[f32]) {
-        self.weights = self.plan.pack(weights);
+        self.weights = self.plan.prepare(weights);
     }
 
     /// The fitted log-variances of the likelihood.
     pub(super) fn log_var(&self) -> &[f32] {
-        self.plan.network.log_var.map_or(&[], |index| &self.weights[self.plan.network.parameters[index].range()])
+        self.plan
+            .network
+            .log_var
+            .map_or(&[], |index| &self.weights.straight[self.plan.network.parameters[index].range()])
     }
 
     /// Encodes and decodes whole images; `features` asks for those too.
@@ -68,7 +71,7 @@ impl Engine {
         let image = plan.network.image.len();
         let n = x.len() / image;
         let mut result = plan.room(n, features);
-        let chunk = if n == 1 { 1 } else { plan.chunk.min(n.div_ceil(rayon::current_num_threads())) };
+        let chunk = self.share(n);
         let slots = slots(&mut result, x, &plan.sizes(), chunk);
         spread(slots, |slot| self.with_workspace(false, |space| plan.infer(&self.weights, slot, space)));
         result
@@ -80,7 +83,7 @@ impl Engine {
         let (latent, image) = (plan.network.latent.len(), plan.network.image.len());
         let n = z.len() / latent;
         let mut output = vec![0.0; n * image];
-        let chunk = if n == 1 { 1 } else { plan.chunk.min(n.div_ceil(rayon::current_num_threads())) };
+        let chunk = self.share(n);
         let tasks: Vec<_> = z.chunks(chunk * latent).zip(output.chunks_mut(chunk * image)).collect();
         spread(tasks, |(z, output)| self.with_workspace(false, |space| plan.decode(&self.weights, z, output, space)));
         output
@@ -92,7 +95,7 @@ impl Engine {
         let n = x.len() / image;
         let per = n.div_ceil(SHARDS);
         let mut gradients = std::mem::take(&mut self.gradients);
-        gradients.resize_with(SHARDS, || vec![0.0; self.weights.len()]);
+        gradients.resize_with(SHARDS, || vec![0.0; self.weights.straight.len()]);
         let weight = 1.0 / n as f32;
         let tasks: Vec<_> = x.chunks(per * image).zip(noise.chunks(per * latent)).zip(&mut gradients).collect();
         let shards = tasks.len();
@@ -126,8 +129,15 @@ impl Engine {
     /// One step of AdamW on a batch.
     pub(super) fn train_step(&mut self, x: &[f32], noise: &[f32], step: &Step, observation: &Observation) -> StepLoss {
         let Parts { nll, kl } = self.gradients(x, noise, step.beta, observation);
-        let gradient_norm = self.optimiser.step(&mut self.weights, &self.gradients[0], step);
+        let gradient_norm = self.optimiser.step(&mut self.weights.straight, &self.gradients[0], step);
+        self.plan.transpose(&mut self.weights);
         StepLoss { nll, kl, gradient_norm }
+    }
+
+    /// Samples a task takes of `n`, so that every thread has one.
+    fn share(&self, n: usize) -> usize {
+        let threads = if n > 1 { rayon::current_num_threads() } else { 1 };
+        n.div_ceil(threads).clamp(1, self.plan.chunk)
     }
 
     /// Runs `f` with a workspace of its own.

@@ -1,8 +1,8 @@
 //! What a network looks like to the CPU, and what a task does with one chunk of samples.
 
-use super::stack::{Activations, Scratch, Stack};
+use super::stack::{Activations, Scratch, Stack, Weights};
 use crate::model::LOG_VAR_LIMIT;
-use crate::model::likelihood::Observation;
+use crate::model::likelihood::{Observation, kl_of_one};
 use crate::model::network::Network;
 use crate::model::vae::{Inference, Parts};
 
@@ -65,7 +65,7 @@ impl Plan {
         Self { network, encoder, decoder, chunk }
     }
 
-    pub(super) fn pack(&self, weights: &[f32]) -> Vec<f32> {
+    fn pack(&self, weights: &[f32]) -> Vec<f32> {
         let mut packed = Vec::with_capacity(weights.len());
         for parameter in &self.network.parameters {
             let values = &weights[parameter.range()];
@@ -96,6 +96,19 @@ impl Plan {
         }
     }
 
+    /// The executor's form of weights laid out as on disk.
+    pub(super) fn prepare(&self, weights: &[f32]) -> Weights {
+        let mut prepared = Weights { straight: self.pack(weights), transposed: Vec::new() };
+        self.transpose(&mut prepared);
+        prepared
+    }
+
+    /// Brings the transposed matrices up to date.
+    pub(super) fn transpose(&self, weights: &mut Weights) {
+        self.encoder.transpose(weights);
+        self.decoder.transpose(weights);
+    }
+
     /// Room for the result of `n` images.
     pub(super) fn room(&self, n: usize, features: bool) -> Inference {
         let [image, latent, taps @ ..] = &self.sizes()[..] else { unreachable!("image and latent come first") };
@@ -112,7 +125,7 @@ impl Plan {
     }
 
     /// Mean and log-variance of a chunk, channels last and stacked: `[n, positions, 2 dim]`.
-    fn encode<'a>(&self, weights: &[f32], x: &[f32], n: usize, space: &'a mut Workspace) -> &'a [f32] {
+    fn encode<'a>(&self, weights: &Weights, x: &[f32], n: usize, space: &'a mut Workspace) -> &'a [f32] {
         let image = self.network.image;
         let pixels = image.h * image.w;
         for (from, to) in x.chunks_exact(image.len()).zip(space.image.chunks_exact_mut(image.len())) {
@@ -122,7 +135,7 @@ impl Plan {
         self.encoder.output(&space.encoder, self.network.encoder.len() - 1, n)
     }
 
-    pub(super) fn infer(&self, weights: &[f32], slot: Slot, space: &mut Workspace) {
+    pub(super) fn infer(&self, weights: &Weights, slot: Slot, space: &mut Workspace) {
         let (image, latent) = (self.network.image.len(), self.network.latent);
         let n = slot.x.len() / image;
         let (dim, positions) = (latent.c, latent.h * latent.w);
@@ -140,7 +153,7 @@ impl Plan {
         self.decode(weights, slot.mean, slot.output, space);
     }
 
-    pub(super) fn decode(&self, weights: &[f32], z: &[f32], output: &mut [f32], space: &mut Workspace) {
+    pub(super) fn decode(&self, weights: &Weights, z: &[f32], output: &mut [f32], space: &mut Workspace) {
         let (image, latent) = (self.network.image, self.network.latent);
         let n = z.len() / latent.len();
         for (from, to) in z.chunks_exact(latent.len()).zip(space.z.chunks_exact_mut(latent.len())) {
@@ -156,7 +169,7 @@ impl Plan {
     /// Loss of a shard (summed over its images), and its gradient (times `weight`) added to `gradient`.
     pub(super) fn train(
         &self,
-        weights: &[f32],
+        weights: &Weights,
         (x, noise): (&[f32], &[f32]),
         observation: &Observation,
         (weight, beta): (f32, f32),
@@ -189,7 +202,7 @@ impl Plan {
             for (d, z) in z.iter_mut().enumerate() {
                 let (mean, log_var) = (posterior[d], posterior[dim + d].clamp(-LOG_VAR_LIMIT, LOG_VAR_LIMIT));
                 *z = mean + (0.5 * log_var).exp() * noise[start + d * positions];
-                kl += 0.5 * f64::from(mean * mean + log_var.exp_m1() - log_var);
+                kl += kl_of_one(mean, log_var);
             }
         }
         kl

@@ -16,6 +16,14 @@ pub(super) struct Stack {
     inputs: usize,
 }
 
+/// The weights of a network, and each matrix among them transposed at the same place: whichever of the two has its
+/// longer side contiguous in a product saves `gemm` a copy.
+#[derive(Clone, Default)]
+pub(super) struct Weights {
+    pub straight: Vec<f32>,
+    pub transposed: Vec<f32>,
+}
+
 struct Operation {
     kind: Kind,
     relu: bool,
@@ -67,6 +75,15 @@ impl Stack {
         Self { operations, position, inputs: nodes.first().map_or(0, |node| node.input.len()) }
     }
 
+    /// Brings the transposed matrices up to date with the straight ones.
+    pub(super) fn transpose(&self, weights: &mut Weights) {
+        weights.transposed.resize(weights.straight.len(), 0.0);
+        for operation in &self.operations {
+            let range = operation.weight.clone();
+            kernels::transpose(&weights.straight[range.clone()], operation.rows(), &mut weights.transposed[range]);
+        }
+    }
+
     /// Floats a sample takes in [`Activations`].
     pub(super) fn floats(&self) -> usize {
         self.operations.iter().map(|operation| operation.outputs).sum()
@@ -86,7 +103,7 @@ impl Stack {
     /// Runs `n` samples forward.
     pub(super) fn forward(
         &self,
-        weights: &[f32],
+        weights: &Weights,
         x: &[f32],
         n: usize,
         activations: &mut Activations,
@@ -109,7 +126,7 @@ impl Stack {
     /// `gradient`, and leaves that of the input in `scratch.upper` where `descend` asks for it.
     pub(super) fn backward(
         &self,
-        weights: &[f32],
+        weights: &Weights,
         (x, n): (&[f32], usize),
         activations: &Activations,
         scratch: &mut Scratch,
@@ -170,10 +187,20 @@ impl Operation {
         Self { kind, relu, inputs: node.input.len(), outputs: node.output.len(), weight, bias }
     }
 
-    fn forward(&self, weights: &[f32], x: &[f32], y: &mut [f32], n: usize, scratch: &mut Scratch) {
-        let (weight, bias) = (&weights[self.weight.clone()], &weights[self.bias.clone()]);
+    /// Rows of the weight matrix.
+    fn rows(&self) -> usize {
         match self.kind {
-            Kind::Conv(g) => conv(&g, weight, bias, x, y, &mut scratch.windows),
+            Kind::Conv(g) | Kind::ConvTranspose(g) => g.cout,
+            Kind::Linear => self.outputs,
+            Kind::Norm(_) | Kind::Copy => 1,
+        }
+    }
+
+    fn forward(&self, weights: &Weights, x: &[f32], y: &mut [f32], n: usize, scratch: &mut Scratch) {
+        let (weight, bias) = (&weights.straight[self.weight.clone()], &weights.straight[self.bias.clone()]);
+        let transposed = &weights.transposed[self.weight.clone()];
+        match self.kind {
+            Kind::Conv(g) => conv(&g, transposed, bias, x, y, &mut scratch.windows),
             Kind::ConvTranspose(g) => {
                 kernels::fill_rows(y, bias);
                 conv_transpose(&g, weight, x, y, &mut scratch.windows);
@@ -186,7 +213,7 @@ impl Operation {
                     self.inputs,
                     y,
                     Matrix::rows(x, self.inputs),
-                    Matrix::transposed(weight, self.inputs),
+                    Matrix::rows(transposed, self.outputs),
                     true,
                 );
             }
@@ -200,14 +227,14 @@ impl Operation {
 
     fn backward(
         &self,
-        weights: &[f32],
+        weights: &Weights,
         x: &[f32],
         dy: &[f32],
         dx: Option<&mut [f32]>,
         scratch: &mut Scratch,
         gradient: &mut [f32],
     ) {
-        let weight = &weights[self.weight.clone()];
+        let (weight, transposed) = (&weights.straight[self.weight.clone()], &weights.transposed[self.weight.clone()]);
         // A weight's bias follows it in the flat vector.
         let (dw, db) = gradient[self.weight.start..self.bias.end].split_at_mut(self.weight.len());
         if !matches!(self.kind, Kind::Norm(_) | Kind::Copy) {
@@ -215,7 +242,7 @@ impl Operation {
         }
         match self.kind {
             Kind::Conv(g) => conv_backward(&g, weight, x, dy, dx, dw, &mut scratch.windows),
-            Kind::ConvTranspose(g) => conv_transpose_backward(&g, weight, x, dy, dx, dw, &mut scratch.windows),
+            Kind::ConvTranspose(g) => conv_transpose_backward(&g, transposed, x, dy, dx, dw, &mut scratch.windows),
             Kind::Linear => {
                 let (n, inputs, outputs) = (x.len() / self.inputs, self.inputs, self.outputs);
                 product(outputs, inputs, n, dw, Matrix::transposed(dy, outputs), Matrix::rows(x, inputs), true);
@@ -272,13 +299,13 @@ fn pixels(g: &Geometry, rows: &Range<usize>) -> Range<usize> {
     rows.start * g.ow * g.cout..rows.end * g.ow * g.cout
 }
 
-fn conv(g: &Geometry, weight: &[f32], bias: &[f32], x: &[f32], y: &mut [f32], room: &mut [f32]) {
+fn conv(g: &Geometry, transposed: &[f32], bias: &[f32], x: &[f32], y: &mut [f32], room: &mut [f32]) {
     let window = g.window();
     for rows in blocks(g, y.len()) {
         let y = &mut y[pixels(g, &rows)];
         kernels::fill_rows(y, bias);
         let a = Matrix::rows(gather(g, x, &rows, room), window);
-        product(rows.len() * g.ow, g.cout, window, y, a, Matrix::transposed(weight, window), true);
+        product(rows.len() * g.ow, g.cout, window, y, a, Matrix::rows(transposed, g.cout), true);
     }
 }
 
@@ -318,7 +345,7 @@ fn conv_backward(
 /// The geometry's input is the layer's output: `dy` has its shape, `x` and `dx` that of its output.
 fn conv_transpose_backward(
     g: &Geometry,
-    weight: &[f32],
+    transposed: &[f32],
     x: &[f32],
     dy: &[f32],
     mut dx: Option<&mut [f32]>,
@@ -331,7 +358,7 @@ fn conv_transpose_backward(
         let windows = Matrix::rows(gather(g, dy, &rows, room), window);
         product(g.cout, window, m, dw, Matrix::transposed(&x[pixels(g, &rows)], g.cout), windows, true);
         if let Some(dx) = &mut dx {
-            product(m, g.cout, window, &mut dx[pixels(g, &rows)], windows, Matrix::transposed(weight, window), false);
+            product(m, g.cout, window, &mut dx[pixels(g, &rows)], windows, Matrix::rows(transposed, g.cout), false);
         }
     }
 }

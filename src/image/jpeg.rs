@@ -1,0 +1,135 @@
+//! JPEG: grey and colour, 8 bits. The header is read here first, so that limits hold before the decoder starts.
+
+use std::io::Cursor;
+
+use image::ImageDecoder;
+use image::codecs::jpeg::JpegDecoder;
+
+use super::{Depth, Frame, Frames, Limits, Reason, Rejection, check_plausible};
+
+/// An 8 x 8 block takes two bits at least in a baseline scan; scans that skip whole bands take less.
+const RATIO: usize = 4096;
+/// Pixels times scans: what a progressive file may make the decoder do.
+const MOST_WORK: usize = 1 << 32;
+
+/// Opens the file's one frame.
+pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> {
+    Ok(Box::new(std::iter::once_with(move || decode(&bytes, &limits))))
+}
+
+fn decode(bytes: &[u8], limits: &Limits) -> Result<Frame, Rejection> {
+    let header = Header::read(bytes)?;
+    let samples = limits.check_frame(header.width, header.height, header.components)?;
+    check_plausible(samples, bytes.len(), RATIO)?;
+    if samples.saturating_mul(header.scans) > MOST_WORK {
+        return Err(Rejection::new(Reason::TooLarge, format!("{} scans of {samples} samples", header.scans)));
+    }
+    let decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(Rejection::corrupt)?;
+    let (width, height) = (decoder.dimensions().0 as usize, decoder.dimensions().1 as usize);
+    let channels = usize::from(decoder.color_type().channel_count());
+    let raw_bytes = limits.check_frame(width, height, channels)?;
+    let mut raw = vec![0; raw_bytes];
+    decoder.read_image(&mut raw).map_err(Rejection::corrupt)?;
+    let pixels =
+        (0..channels).flat_map(|channel| raw[channel..].iter().step_by(channels).map(|&value| f32::from(value)));
+    Ok(Frame {
+        index: 0,
+        width,
+        height,
+        channels,
+        pixels: pixels.collect(),
+        depth: Depth::Unsigned(8),
+        observed_at: None,
+        exposure_s: None,
+    })
+}
+
+/// What the markers say before anything is decoded.
+struct Header {
+    width: usize,
+    height: usize,
+    components: usize,
+    scans: usize,
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Result<Self, Rejection> {
+        let mut frame = None;
+        let mut at = 2;
+        loop {
+            let (marker, segment) = segment(bytes, at)?;
+            match marker {
+                0xC0..=0xC2 => frame = Some(Self::frame(segment)?),
+                0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
+                    return Err(Rejection::unsupported("a lossless, hierarchical or arithmetic-coded JPEG"));
+                }
+                0xDA => break,
+                _ => {}
+            }
+            at += 2 + segment.len() + 2;
+        }
+        let mut header = frame.ok_or_else(|| Rejection::corrupt("a scan before its frame header"))?;
+        let entropy = &bytes[at.min(bytes.len())..];
+        header.scans = entropy.windows(2).filter(|pair| pair == &[0xFF, 0xDA]).count();
+        // A decoder fills what is missing with grey; a half-written file must not pass for an image.
+        if !entropy.windows(2).any(|pair| pair == [0xFF, 0xD9]) {
+            return Err(Rejection::truncated("no end-of-image marker"));
+        }
+        Ok(header)
+    }
+
+    fn frame(segment: &[u8]) -> Result<Self, Rejection> {
+        let &[bits, h1, h0, w1, w0, components, ..] = segment else {
+            return Err(Rejection::corrupt("a short frame header"));
+        };
+        if bits != 8 || !matches!(components, 1 | 3) {
+            return Err(Rejection::unsupported(format!(
+                "a JPEG of {components} components of {bits} bits; 1 or 3 of 8 are read"
+            )));
+        }
+        let (width, height) = (u16::from_be_bytes([w1, w0]).into(), u16::from_be_bytes([h1, h0]).into());
+        Ok(Self { width, height, components: components.into(), scans: 0 })
+    }
+}
+
+/// The marker at `at` (after fill bytes) and its segment.
+fn segment(bytes: &[u8], at: usize) -> Result<(u8, &[u8]), Rejection> {
+    let early = || Rejection::truncated("ends within its header");
+    let rest = bytes.get(at..).ok_or_else(early)?;
+    match *rest {
+        [0xFF, 0xD9, ..] => Err(Rejection::new(Reason::NoImage, "no scan before the end-of-image marker")),
+        [0xFF, marker, l1, l0, ..] => {
+            let length = usize::from(u16::from_be_bytes([l1, l0]));
+            let segment = rest.get(4..2 + length.max(2)).ok_or_else(early)?;
+            Ok((marker, segment))
+        }
+        [byte, ..] if byte != 0xFF => Err(Rejection::corrupt(format!("no marker at byte {at}"))),
+        _ => Err(early()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(bytes: &[u8]) -> Reason {
+        decode(bytes, &Limits::default()).unwrap_err().reason
+    }
+
+    #[test]
+    fn headers_are_judged_before_decoding() {
+        let frame = |kind: u8, bits: u8, size: u8, components: u8| {
+            let mut file = vec![0xFF, 0xD8, 0xFF, kind, 0, 8, bits, size, 0, size, 0, components];
+            file.extend([0xFF, 0xDA, 0, 2, 0xFF, 0xD9]);
+            file
+        };
+        assert_eq!(reason(&frame(0xC3, 8, 1, 1)), Reason::Unsupported);
+        assert_eq!(reason(&frame(0xC0, 12, 1, 1)), Reason::Unsupported);
+        assert_eq!(reason(&frame(0xC0, 8, 1, 4)), Reason::Unsupported);
+        assert_eq!(reason(&frame(0xC0, 8, 0, 1)), Reason::Corrupt);
+        assert_eq!(reason(&frame(0xC0, 8, 0xF0, 3)), Reason::TooLarge);
+        assert_eq!(reason(&frame(0xC0, 8, 0x10, 1)), Reason::Truncated);
+        assert_eq!(reason(&[0xFF, 0xD8, 0xFF, 0xD9]), Reason::NoImage);
+        assert_eq!(reason(&[0xFF, 0xD8, 0xFF, 0xE0, 0, 99]), Reason::Truncated);
+    }
+}
