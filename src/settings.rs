@@ -6,6 +6,7 @@ use config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 
 use crate::error::{Failure, Kind, Result};
+use crate::image::Limits;
 
 /// Where settings are looked for when `--config` names no file.
 const PLACES: [&str; 2] = ["anomalyd.toml", "/etc/anomalyd/anomalyd.toml"];
@@ -42,43 +43,6 @@ pub struct Settings {
     pub queue_bytes: u64,
     /// What a file may ask for.
     pub limits: Limits,
-}
-
-/// What a file may ask for; a file over a limit is rejected before anything is allocated.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Bytes of the file as it lies on disk.
-    pub file_bytes: u64,
-    /// Pixels (width x height x channels) of one frame.
-    pub frame_pixels: u64,
-    /// Frames of one file.
-    pub frames: u64,
-    /// Bytes a compressed file may unpack to.
-    pub unpacked_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let limits = crate::image::Limits::default();
-        Self {
-            file_bytes: limits.file_bytes,
-            frame_pixels: limits.frame_pixels,
-            frames: limits.frames,
-            unpacked_bytes: limits.unpacked_bytes,
-        }
-    }
-}
-
-impl From<Limits> for crate::image::Limits {
-    fn from(limits: Limits) -> Self {
-        Self {
-            file_bytes: limits.file_bytes,
-            frame_pixels: limits.frame_pixels,
-            frames: limits.frames,
-            unpacked_bytes: limits.unpacked_bytes,
-        }
-    }
 }
 
 impl Default for Settings {
@@ -158,7 +122,9 @@ impl Settings {
             ("queue_frames", self.queue_frames),
         ];
         match least_one.iter().find(|(_, value)| *value == 0) {
-            Some((key, _)) => Err(Failure::new(Kind::Settings, format!("settings: {key} = 0, but it must be at least 1"))),
+            Some((key, _)) => {
+                Err(Failure::new(Kind::Settings, format!("settings: {key} = 0, but it must be at least 1")))
+            }
             None => Ok(self),
         }
     }
@@ -188,7 +154,8 @@ fn default_state() -> PathBuf {
 /// `./<name>` where there is one, else what was installed beside the program, else `./<name>` for messages to name.
 fn installed(name: &str) -> PathBuf {
     let here = PathBuf::from(name);
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share/anomalyd").join(name)));
+    let beside =
+        std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share/anomalyd").join(name)));
     let system = Path::new("/usr/share/anomalyd").join(name);
     [Some(here.clone()), beside, Some(system)].into_iter().flatten().find(|path| path.is_dir()).unwrap_or(here)
 }

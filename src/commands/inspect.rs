@@ -43,13 +43,21 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut rejected = Vec::new();
     for path in &args.files {
         let report = FileReport::of(path, input, args.npy.as_deref())?;
-        if args.json { print_json(&report)? } else { report.print() }
-        rejected.extend(report.rejection.map(|rejection| format!("{}: {}: {}", path.display(), rejection.reason, rejection.detail)));
+        if args.json {
+            print_json(&report)?
+        } else {
+            report.print()
+        }
+        rejected.extend(
+            report.rejection.map(|rejection| format!("{}: {}: {}", path.display(), rejection.reason, rejection.detail)),
+        );
     }
     match rejected.as_slice() {
         [] => Ok(()),
         [one] => Err(Failure::new(Kind::Data, one.as_str())),
-        many => Err(Failure::new(Kind::Data, format!("{} of {} files:\n{}", many.len(), args.files.len(), many.join("\n")))),
+        many => {
+            Err(Failure::new(Kind::Data, format!("{} of {} files:\n{}", many.len(), args.files.len(), many.join("\n"))))
+        }
     }
 }
 
@@ -197,7 +205,9 @@ impl FrameReport {
             Some(PreparedReport::Ready { width, height, channels, tiles, scaled }) => {
                 println!("    prepared: {width} x {height} x {channels}, {tiles} tiles, scaled {scaled}");
             }
-            Some(PreparedReport::Refused { rejection }) => println!("    refused: {}: {}", rejection.reason, rejection.detail),
+            Some(PreparedReport::Refused { rejection }) => {
+                println!("    refused: {}: {}", rejection.reason, rejection.detail)
+            }
             None => {}
         }
         self.npy.iter().for_each(|path| println!("    written: {}", path.display()));
@@ -230,7 +240,8 @@ impl Range {
         let max = above.iter().copied().fold(upper, f32::max);
         let min = below.iter().copied().fold(upper, f32::min);
         // An even count has two middle values; their mean is the median, as in NumPy.
-        let lower = below.iter().copied().reduce(f32::max).filter(|_| pixels_are_even(above.len(), middle)).unwrap_or(upper);
+        let lower =
+            below.iter().copied().reduce(f32::max).filter(|_| pixels_are_even(above.len(), middle)).unwrap_or(upper);
         Self { min: Some(min), median: Some(lower.midpoint(upper)), max: Some(max) }
     }
 }

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The stages with a judge that needs no model: the score is the mean of the pixels.
 
 use std::os::unix::process::ExitStatusExt;
@@ -331,3 +332,6 @@ fn other_readers_see_the_same() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+=======
+
+>>>>>>> main

@@ -31,9 +31,12 @@ pub(super) fn widen(mut reader: Reader) -> Result<Reader, FitsError> {
 /// Whether the first tile unpacks to more than its pixels take.
 fn is_too_narrow(reader: &mut Reader, hdu: usize) -> bool {
     let header = &reader.hdus()[hdu].header;
-    let is = |key: &str, values: &[i64]| header.get_integer(key).ok().flatten().is_some_and(|value| values.contains(&value));
+    let is =
+        |key: &str, values: &[i64]| header.get_integer(key).ok().flatten().is_some_and(|value| values.contains(&value));
     let codec = header.get_text("ZCMPTYPE").ok().flatten().map(str::trim);
-    let Some(axes) = reader.hdus()[hdu].image_metadata().ok().map(|metadata| metadata.shape.len()) else { return false };
+    let Some(axes) = reader.hdus()[hdu].image_metadata().ok().map(|metadata| metadata.shape.len()) else {
+        return false;
+    };
     if codec != Some("GZIP_1") || !is("ZBITPIX", &[8, 16]) {
         return false;
     }

@@ -31,7 +31,9 @@ mod tests {
     #[test]
     fn only_regular_files_within_the_limit() {
         let reason = |path: &Path, file_bytes| {
-            read(path, &Limits { file_bytes, ..Limits::default() }).map(|bytes| bytes.len()).map_err(|error| error.reason)
+            read(path, &Limits { file_bytes, ..Limits::default() })
+                .map(|bytes| bytes.len())
+                .map_err(|error| error.reason)
         };
         let this = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         assert!(reason(this, 1 << 20).unwrap() > 100);
