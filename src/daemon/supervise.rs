@@ -140,19 +140,11 @@ impl Crew {
             progress: progress_too,
             batch: Batch::default(),
         };
-<<<<<<< HEAD
         spawn("write", events, move || writer.run())?;
         let work = Work::new(&settings.state, "score")?;
         let bench =
             Bench { items: item_queue, rows, batch_frames: settings.batch_frames, work, progress: progress.clone() };
         spawn("score", events, move || bench.run())?;
-=======
-        spawn("write", &events, move || writer.run())?;
-        let work = Work::new(&settings.state, "score")?;
-        let bench =
-            Bench { items: item_queue, rows, batch_frames: settings.batch_frames, work, progress: progress.clone() };
-        spawn("score", &events, move || bench.run())?;
->>>>>>> main
         let (files, frames) = (Budget::new(settings.queue_bytes / 2), Budget::new(settings.queue_bytes));
         for worker in 0..settings.decoders() {
             let decoder = Decoder {
@@ -178,10 +170,6 @@ impl Crew {
             feeding: Arc::default(),
             stop,
             progress,
-<<<<<<< HEAD
-=======
-            events,
->>>>>>> main
             started: Instant::now(),
         })
     }

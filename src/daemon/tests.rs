@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The stages with a judge that needs no model: the score is the mean of the pixels.
 
 use std::os::unix::process::ExitStatusExt;
@@ -70,7 +69,10 @@ fn verdict(frame: &Prepared) -> Verdict {
 fn plan(inbox: &Path, digest: &str, pause: Duration) -> Plan {
     let text = format!(
         "inbox = {inbox:?}\n[input]\nsize = {SIDE}\nchannels = 1\nscaling = {{ kind = \"linear\", black = 0, white = 1 }}\n{}",
-        include_str!("../../pipelines/digits.toml").split_once("[model]").map(|(_, rest)| format!("[model]{rest}")).unwrap()
+        include_str!("../../pipelines/digits.toml")
+            .split_once("[model]")
+            .map(|(_, rest)| format!("[model]{rest}"))
+            .unwrap()
     );
     let mut pipeline = Pipeline::parse("mean", Path::new("mean.toml"), text).unwrap();
     pipeline.spec.watch.settle_ms = 60;
@@ -126,9 +128,8 @@ fn once(settings: &Settings, inbox: &Path, digest: &str, pause: Duration) -> Res
 fn rows(state: &Path, table: &str) -> DataFrame {
     let folder = state.join("reports").join(table);
     let parts = walkdir::WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());
-    let frames: Vec<DataFrame> = parts
-        .map(|part| ParquetReader::new(std::fs::File::open(part.path()).unwrap()).finish().unwrap())
-        .collect();
+    let frames: Vec<DataFrame> =
+        parts.map(|part| ParquetReader::new(std::fs::File::open(part.path()).unwrap()).finish().unwrap()).collect();
     frames.into_iter().reduce(|all, part| all.vstack(&part).unwrap()).unwrap_or_default()
 }
 
@@ -308,7 +309,10 @@ fn a_file_that_kills_the_process_is_rejected_after_three_tries() {
     assert!(deaths >= 3, "{deaths}");
     assert_eq!(house.rows("scores").height(), 8);
     let rejected = house.rows("rejected");
-    assert_eq!((texts(&rejected, "source"), texts(&rejected, "reason")), (vec!["killer.png".into()], vec!["poisonous".into()]));
+    assert_eq!(
+        (texts(&rejected, "source"), texts(&rejected, "reason")),
+        (vec!["killer.png".into()], vec!["poisonous".into()])
+    );
 }
 
 #[test]
@@ -332,6 +336,3 @@ fn other_readers_see_the_same() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
-=======
-
->>>>>>> main
