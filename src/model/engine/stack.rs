@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::kernels::{self, Geometry, Matrix, product};
+use super::kernels::{Matrix, product};
+use super::vectors;
+use super::windows::{self, Geometry};
 use crate::model::network::{Layer, Network, Node, Window};
 
 /// Bytes of a matrix of windows: half a core's level-2 cache at most.
@@ -80,7 +82,7 @@ impl Stack {
         weights.transposed.resize(weights.straight.len(), 0.0);
         for operation in &self.operations {
             let range = operation.weight.clone();
-            kernels::transpose(&weights.straight[range.clone()], operation.rows(), &mut weights.transposed[range]);
+            vectors::transpose(&weights.straight[range.clone()], operation.rows(), &mut weights.transposed[range]);
         }
     }
 
@@ -138,7 +140,7 @@ impl Stack {
             let (mut upper, mut lower) = (std::mem::take(&mut scratch.upper), std::mem::take(&mut scratch.lower));
             let dy = &mut upper[..n * operation.outputs];
             if operation.relu {
-                kernels::mask(dy, &activations.0[i]);
+                vectors::mask(dy, &activations.0[i]);
             }
             let dx = (i > 0 || descend).then(|| &mut lower[..n * operation.inputs]);
             operation.backward(weights, input, dy, dx, scratch, gradient);
@@ -202,26 +204,23 @@ impl Operation {
         match self.kind {
             Kind::Conv(g) => conv(&g, transposed, bias, x, y, &mut scratch.windows),
             Kind::ConvTranspose(g) => {
-                kernels::fill_rows(y, bias);
+                vectors::fill_rows(y, bias);
                 conv_transpose(&g, weight, x, y, &mut scratch.windows);
             }
             Kind::Linear => {
-                kernels::fill_rows(y, bias);
-                product(
-                    n,
-                    self.outputs,
-                    self.inputs,
-                    y,
-                    Matrix::rows(x, self.inputs),
-                    Matrix::rows(transposed, self.outputs),
-                    true,
-                );
+                vectors::fill_rows(y, bias);
+                if n == 1 && self.outputs.is_multiple_of(16) && self.outputs <= 256 {
+                    vectors::add_row_product(x, transposed, y);
+                } else {
+                    let (a, b) = (Matrix::rows(x, self.inputs), Matrix::rows(transposed, self.outputs));
+                    product(n, self.outputs, self.inputs, y, a, b, true);
+                }
             }
-            Kind::Norm(size) => return kernels::normalise(x, size, weight, bias, self.relu, y),
+            Kind::Norm(size) => return vectors::normalise(x, size, weight, bias, self.relu, y),
             Kind::Copy => y.copy_from_slice(x),
         }
         if self.relu {
-            kernels::rectify(y);
+            vectors::rectify(y);
         }
     }
 
@@ -238,7 +237,7 @@ impl Operation {
         // A weight's bias follows it in the flat vector.
         let (dw, db) = gradient[self.weight.start..self.bias.end].split_at_mut(self.weight.len());
         if !matches!(self.kind, Kind::Norm(_) | Kind::Copy) {
-            kernels::add_rows(dy, db);
+            vectors::add_rows(dy, db);
         }
         match self.kind {
             Kind::Conv(g) => conv_backward(&g, weight, x, dy, dx, dw, &mut scratch.windows),
@@ -257,7 +256,7 @@ impl Operation {
                     spare.resize(x.len(), 0.0);
                     &mut spare
                 });
-                kernels::normalise_gradient(x, size, weight, dy, dx, (dw, db), &mut scratch.sums);
+                vectors::normalise_gradient(x, size, weight, dy, dx, (dw, db), &mut scratch.sums);
             }
             Kind::Copy => dx.into_iter().for_each(|dx| dx.copy_from_slice(dy)),
         }
@@ -290,7 +289,7 @@ fn gather<'a>(g: &Geometry, x: &'a [f32], rows: &Range<usize>, room: &'a mut [f3
         return &x[rows.start * g.ow * window..rows.end * g.ow * window];
     }
     let room = &mut room[..rows.len() * g.ow * window];
-    kernels::windows(g, x, rows.clone(), room);
+    windows::gather(g, x, rows.clone(), room);
     room
 }
 
@@ -303,7 +302,7 @@ fn conv(g: &Geometry, transposed: &[f32], bias: &[f32], x: &[f32], y: &mut [f32]
     let window = g.window();
     for rows in blocks(g, y.len()) {
         let y = &mut y[pixels(g, &rows)];
-        kernels::fill_rows(y, bias);
+        vectors::fill_rows(y, bias);
         let a = Matrix::rows(gather(g, x, &rows, room), window);
         product(rows.len() * g.ow, g.cout, window, y, a, Matrix::rows(transposed, g.cout), true);
     }
@@ -317,7 +316,7 @@ fn conv_transpose(g: &Geometry, weight: &[f32], y: &[f32], x: &mut [f32], room: 
         let y = Matrix::rows(&y[pixels(g, &rows)], g.cout);
         let room = &mut room[..m * window];
         product(m, window, g.cout, room, y, Matrix::rows(weight, window), false);
-        kernels::add_windows(g, room, rows, x);
+        windows::scatter(g, room, rows, x);
     }
 }
 
