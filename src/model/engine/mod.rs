@@ -12,6 +12,7 @@ use super::likelihood::Observation;
 use super::network::Network;
 use super::vae::{Inference, Parts, StepLoss};
 
+mod convolution;
 mod kernels;
 mod plan;
 mod stack;
