@@ -208,7 +208,7 @@ impl Decoder {
             index: frame.index as u32,
             shape: [frame.width as u32, frame.height as u32, frame.channels as u32],
             observed_at: frame.observed_at,
-            permit,
+            _permit: permit,
         };
         let prepared = guarded(|| prepare(frame, &file.lane.input))?;
         Ok((info, prepared))

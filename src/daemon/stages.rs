@@ -108,7 +108,7 @@ pub struct FrameInfo {
     /// When it was taken, where the header says so.
     pub observed_at: Option<DateTime<Utc>>,
     /// Its share of the memory.
-    pub permit: Permit,
+    pub _permit: Permit,
 }
 
 /// A file or frame that could not be scored.

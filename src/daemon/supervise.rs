@@ -69,7 +69,7 @@ pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
         .map_err(|error| Failure::new(Kind::Internal, format!("cannot wait for signals: {error}")))?;
     runtime.block_on(async {
         let (sender, events) = unbounded_channel();
-        let mut crew = Crew::start(settings, store, matches!(orders.intake, Intake::Watch { .. }), sender)?;
+        let mut crew = Crew::start(settings, store, matches!(orders.intake, Intake::Watch { .. }), &sender)?;
         let lanes = enter(plans, &mut ledger)?;
         crew.feed(&lanes, &roots, &orders.intake, &suspects)?;
         info!(models = %describe(&lanes), state = %settings.state.display(), "ready");
@@ -117,13 +117,12 @@ struct Crew {
     feeding: Arc<Stop>,
     stop: Arc<Stop>,
     progress: Arc<Progress>,
-    events: UnboundedSender<Ended>,
     started: Instant,
 }
 
 impl Crew {
     /// Starts the stages, the last one first.
-    fn start(settings: &Settings, store: Store, watched: bool, events: UnboundedSender<Ended>) -> Result<Self> {
+    fn start(settings: &Settings, store: Store, watched: bool, events: &UnboundedSender<Ended>) -> Result<Self> {
         let (progress, stop, flight) = (Arc::<Progress>::default(), Arc::<Stop>::default(), Arc::<Flight>::default());
         let (jobs, job_queue) = bounded(settings.queue_files);
         let (items, item_queue) = bounded(settings.queue_frames);
@@ -141,11 +140,11 @@ impl Crew {
             progress: progress_too,
             batch: Batch::default(),
         };
-        spawn("write", &events, move || writer.run())?;
+        spawn("write", events, move || writer.run())?;
         let work = Work::new(&settings.state, "score")?;
         let bench =
             Bench { items: item_queue, rows, batch_frames: settings.batch_frames, work, progress: progress.clone() };
-        spawn("score", &events, move || bench.run())?;
+        spawn("score", events, move || bench.run())?;
         let (files, frames) = (Budget::new(settings.queue_bytes / 2), Budget::new(settings.queue_bytes));
         for worker in 0..settings.decoders() {
             let decoder = Decoder {
@@ -161,7 +160,7 @@ impl Crew {
                 stop: stop.clone(),
                 watched,
             };
-            spawn("decode", &events, move || decoder.run())?;
+            spawn("decode", events, move || decoder.run())?;
         }
         let state = settings.state.clone();
         Ok(Self {
@@ -171,7 +170,6 @@ impl Crew {
             feeding: Arc::default(),
             stop,
             progress,
-            events,
             started: Instant::now(),
         })
     }

@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use polars::prelude::{DataFrame, PolarsError};
 
 use super::stages::{FrameInfo, Refusal};
+use crate::draw::png::{Png16, png16};
 use crate::error::{Failure, Kind, Result};
 use crate::pipeline::Keep;
-use crate::report::png::{Picture, encode_png16};
 use crate::report::schema::{self, AnomalyExtra, DenoisedRow, RejectedRow, ScoreRow, Table, frame_id};
 use crate::score::{Maps, Verdict};
 
@@ -27,10 +27,7 @@ pub struct Tables {
 
 impl Tables {
     /// Adds a frame judged. Its maps become pictures here, so that they do not wait in full size. Returns the bytes it takes.
-    ///
-    /// # Errors
-    /// [`Kind::Internal`] for maps of a wrong size.
-    pub fn score(&mut self, frame: FrameInfo, mut verdict: Verdict, scored_at: DateTime<Utc>) -> Result<usize> {
+    pub fn score(&mut self, frame: FrameInfo, mut verdict: Verdict, scored_at: DateTime<Utc>) -> usize {
         let lane = &frame.file.lane;
         let digest = frame.file.digest.as_ref().map_or_else(|| "".into(), |(_, hex)| hex.clone());
         let maps = verdict.maps.take();
@@ -40,7 +37,7 @@ impl Tables {
             Keep::None => false,
         };
         let wanted = maps.filter(|_| keep || verdict.is_anomaly);
-        let pictures = wanted.map(|maps| Ok::<_, Failure>((draw(&maps)?, maps))).transpose()?;
+        let pictures = wanted.map(|maps| (draw(&maps), maps));
         let mut bytes = ROW_BYTES;
         let row = ScoreRow {
             frame_id: frame_id(&digest, frame.index, &lane.identity),
@@ -73,7 +70,7 @@ impl Tables {
             self.anomalies.push(row.clone());
         }
         self.scores.push(row);
-        Ok(bytes)
+        bytes
     }
 
     /// Adds a refusal. Returns the bytes it takes.
@@ -129,10 +126,10 @@ impl Tables {
 }
 
 /// Input, denoised image, anomaly map.
-fn draw(maps: &Maps) -> Result<[Picture; 3]> {
-    Ok([
-        encode_png16(maps.width, maps.height, maps.channels, &maps.input)?,
-        encode_png16(maps.width, maps.height, maps.channels, &maps.denoised)?,
-        encode_png16(maps.width, maps.height, 1, &maps.anomaly)?,
-    ])
+fn draw(maps: &Maps) -> [Png16; 3] {
+    [
+        png16(maps.width, maps.height, maps.channels, &maps.input),
+        png16(maps.width, maps.height, maps.channels, &maps.denoised),
+        png16(maps.width, maps.height, 1, &maps.anomaly),
+    ]
 }

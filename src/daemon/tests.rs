@@ -1,1 +1,338 @@
+//! The stages with a judge that needs no model: the score is the mean of the pixels.
 
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use polars::prelude::*;
+
+use super::*;
+use crate::components::Component;
+use crate::error::Result;
+use crate::pipeline::Pipeline;
+use crate::prepare::Prepared;
+use crate::score::{Identity, Maps, Verdict};
+use crate::settings::Settings;
+
+/// Side of the test images.
+const SIDE: usize = 8;
+/// Set in the process that is killed: the folder it works in.
+const VICTIM: &str = "ANOMALYD_TEST_VICTIM";
+
+/// Flags frames whose mean is above 100; panics on a mean of 66, kills the process on one of 99.
+struct Mean {
+    identity: Identity,
+    pause: Duration,
+}
+
+impl Judge for Mean {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn score(&mut self, frames: &[Prepared]) -> Result<Vec<Verdict>> {
+        std::thread::sleep(self.pause);
+        Ok(frames.iter().map(verdict).collect())
+    }
+}
+
+fn verdict(frame: &Prepared) -> Verdict {
+    let score = frame.pixels.iter().map(|&value| f64::from(value)).sum::<f64>() / frame.pixels.len() as f64;
+    assert!(score != 66.0, "a judge's panic, wanted here");
+    if score == 99.0 {
+        std::process::abort();
+    }
+    let maps = Maps {
+        width: frame.width,
+        height: frame.height,
+        channels: frame.channels,
+        input: frame.pixels.clone(),
+        denoised: frame.pixels.clone(),
+        anomaly: vec![0.5; frame.width * frame.height],
+    };
+    let is_anomaly = score > 100.0;
+    Verdict {
+        components: std::array::from_fn(|index| (index == Component::ALL.len() - 1).then_some(score)),
+        score,
+        p_value: 0.5,
+        threshold: 100.0,
+        alpha: 0.01,
+        is_anomaly,
+        extrapolated: false,
+        latent_mean: vec![score as f32, -1.0],
+        tiles: Vec::new(),
+        maps: is_anomaly.then_some(maps),
+    }
+}
+
+fn plan(inbox: &Path, digest: &str, pause: Duration) -> Plan {
+    let text = format!(
+        "inbox = {inbox:?}\n[input]\nsize = {SIDE}\nchannels = 1\nscaling = {{ kind = \"linear\", black = 0, white = 1 }}\n{}",
+        include_str!("../../pipelines/digits.toml")
+            .split_once("[model]")
+            .map(|(_, rest)| format!("[model]{rest}"))
+            .unwrap()
+    );
+    let mut pipeline = Pipeline::parse("mean", Path::new("mean.toml"), text).unwrap();
+    pipeline.spec.watch.settle_ms = 60;
+    let identity = Identity {
+        model_version: "1".into(),
+        model_digest: digest.into(),
+        calibration_digest: "c".into(),
+        pipeline_digest: "p".into(),
+    };
+    Plan { pipeline, judge: Box::new(Mean { identity, pause }) }
+}
+
+struct House {
+    root: tempfile::TempDir,
+    settings: Settings,
+}
+
+impl House {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("inbox")).unwrap();
+        let settings = settings(root.path());
+        Self { root, settings }
+    }
+
+    fn inbox(&self) -> PathBuf {
+        self.root.path().join("inbox")
+    }
+
+    fn drop_image(&self, name: &str, value: u16) {
+        write_image(&self.inbox().join(name), value);
+    }
+
+    fn once(&self, digest: &str) -> Summary {
+        once(&self.settings, &self.inbox(), digest, Duration::ZERO).unwrap()
+    }
+
+    fn rows(&self, table: &str) -> DataFrame {
+        rows(&self.settings.state, table)
+    }
+}
+
+fn settings(root: &Path) -> Settings {
+    Settings { state: root.join("state"), flush_rows: 16, flush_ms: 50, decode_threads: 2, ..Settings::default() }
+}
+
+fn once(settings: &Settings, inbox: &Path, digest: &str, pause: Duration) -> Result<Summary> {
+    let load = || Ok(vec![plan(inbox, digest, pause)]);
+    run(settings, &Orders { intake: Intake::Watch { once: true }, load: &load, view: None })
+}
+
+/// Sources and scores of a table, sorted; no rows where there is no table.
+fn rows(state: &Path, table: &str) -> DataFrame {
+    let folder = state.join("reports").join(table);
+    let parts = walkdir::WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());
+    let frames: Vec<DataFrame> =
+        parts.map(|part| ParquetReader::new(std::fs::File::open(part.path()).unwrap()).finish().unwrap()).collect();
+    frames.into_iter().reduce(|all, part| all.vstack(&part).unwrap()).unwrap_or_default()
+}
+
+fn texts(frame: &DataFrame, column: &str) -> Vec<String> {
+    if frame.width() == 0 {
+        return Vec::new();
+    }
+    let mut texts: Vec<String> =
+        frame.column(column).unwrap().str().unwrap().iter().map(|text| text.unwrap().to_string()).collect();
+    texts.sort();
+    texts
+}
+
+fn png(value: u16) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, SIDE as u32, SIDE as u32);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Sixteen);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&value.to_be_bytes().repeat(SIDE * SIDE)).unwrap();
+    writer.finish().unwrap();
+    bytes
+}
+
+fn write_image(path: &Path, value: u16) {
+    std::fs::write(path, png(value)).unwrap();
+}
+
+#[test]
+fn once_drains_the_inbox_and_the_second_time_there_is_nothing_to_do() {
+    let house = House::new();
+    for index in 0..40 {
+        house.drop_image(&format!("{index:02}.png"), 200 - index);
+    }
+    let summary = house.once("m");
+    assert_eq!((summary.scored, summary.flagged, summary.rejected, summary.unfinished), (40, 40, 0, 0));
+    let scores = house.rows("scores");
+    assert_eq!(scores.height(), 40);
+    assert_eq!(house.rows("anomalies").height(), 40);
+    assert_eq!(house.rows("denoised").height(), 40);
+    let mut ids = texts(&scores, "frame_id");
+    ids.dedup();
+    assert_eq!(ids.len(), 40);
+    let again = house.once("m");
+    assert_eq!((again.files, again.scored), (0, 0));
+    let other_model = house.once("n");
+    assert_eq!(other_model.scored, 40, "another model is another scoring");
+}
+
+#[test]
+fn the_same_content_is_scored_once_and_an_overwritten_file_anew() {
+    let house = House::new();
+    for name in ["a.png", "b.png", "c.png"] {
+        house.drop_image(name, 7);
+    }
+    let summary = house.once("m");
+    assert_eq!((summary.scored, summary.known, summary.unfinished), (1, 2, 0));
+    house.drop_image("d.png", 7);
+    let summary = house.once("m");
+    assert_eq!((summary.scored, summary.known), (0, 1));
+    house.drop_image("a.png", 8);
+    assert_eq!(house.once("m").scored, 1);
+    let scores = house.rows("scores");
+    assert_eq!(scores.height(), 2);
+    assert_eq!(house.once("m").files, 0);
+}
+
+#[test]
+fn what_cannot_be_scored_is_a_row_under_each_of_its_names() {
+    let house = House::new();
+    std::fs::write(house.inbox().join("empty"), b"").unwrap();
+    for name in ["junk-1", "junk-2"] {
+        std::fs::write(house.inbox().join(name), b"no image at all").unwrap();
+    }
+    let half = png(3);
+    std::fs::write(house.inbox().join("half.png"), &half[..half.len() / 2]).unwrap();
+    house.drop_image("poison.png", 66);
+    house.drop_image("good.png", 5);
+    let summary = house.once("m");
+    assert_eq!((summary.scored, summary.rejected, summary.unfinished), (1, 5, 0));
+    let rejected = house.rows("rejected");
+    assert_eq!(texts(&rejected, "source"), ["empty", "half.png", "junk-1", "junk-2", "poison.png"]);
+    assert!(texts(&rejected, "reason").contains(&"poisonous".to_string()));
+    assert_eq!(house.once("m").files, 0, "a rejected file is not tried again");
+}
+
+#[test]
+fn files_given_by_path_are_named_as_they_were_given() {
+    let house = House::new();
+    house.drop_image("a.png", 1);
+    house.drop_image("b.png", 2);
+    let load = || Ok(vec![plan(&house.inbox(), "m", Duration::ZERO)]);
+    let paths = vec![house.inbox(), house.inbox().join("a.png")];
+    let orders = Orders { intake: Intake::Paths(paths), load: &load, view: None };
+    let summary = run(&house.settings, &orders).unwrap();
+    assert_eq!((summary.scored, summary.unfinished), (2, 0));
+    assert_eq!(texts(&house.rows("scores"), "source")[0], house.inbox().join("a.png").display().to_string());
+    let missing = Orders { intake: Intake::Paths(vec!["nowhere".into()]), load: &load, view: None };
+    assert_eq!(run(&house.settings, &missing).unwrap_err().kind, crate::error::Kind::Io);
+}
+
+#[test]
+fn a_slow_writer_is_not_read_half_way() {
+    let house = House::new();
+    let path = house.inbox().join("slow.png");
+    let bytes = png(9);
+    let writer = std::thread::spawn(move || {
+        use std::io::Write;
+        let mut file = std::fs::File::create(path).unwrap();
+        for piece in bytes.chunks(8) {
+            file.write_all(piece).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    std::thread::sleep(Duration::from_millis(10));
+    let summary = house.once("m");
+    writer.join().unwrap();
+    assert_eq!((summary.scored, summary.rejected), (1, 0));
+    assert_eq!(house.rows("scores").height(), 1);
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let house = House::new();
+    let _lock = crate::ledger::Lock::take(&house.settings.state).unwrap();
+    let failure = once(&house.settings, &house.inbox(), "m", Duration::ZERO).unwrap_err();
+    assert_eq!(failure.kind, crate::error::Kind::Locked);
+}
+
+/// No test of its own: what the next two run in a process of its own, to be killed.
+#[test]
+fn victim() {
+    let Some(root) = std::env::var_os(VICTIM).map(PathBuf::from) else { return };
+    once(&settings(&root), &root.join("inbox"), "m", Duration::from_millis(4)).unwrap();
+}
+
+fn spawn_victim(house: &House) -> std::process::Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "daemon::tests::victim", "--quiet"]).env(VICTIM, house.root.path());
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn killed_at_any_moment_it_loses_nothing_and_doubles_nothing() {
+    let house = House::new();
+    let total = 600;
+    for index in 0..total {
+        house.drop_image(&format!("{index:03}.png"), 1000 + index);
+    }
+    for pause in [120, 150, 180, 210, 240, 270] {
+        let mut child = spawn_victim(&house);
+        std::thread::sleep(Duration::from_millis(pause));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    let before = house.rows("scores").height();
+    house.once("m");
+    let sources = texts(&house.rows("scores"), "source");
+    let wanted: Vec<String> = (0..total).map(|index| format!("{index:03}.png")).collect();
+    assert_eq!(sources, wanted);
+    assert_eq!(texts(&house.rows("anomalies"), "source"), wanted);
+    println!("{before} of {total} rows stood before the last run");
+}
+
+#[test]
+fn a_file_that_kills_the_process_is_rejected_after_three_tries() {
+    let house = House::new();
+    house.drop_image("killer.png", 99);
+    for index in 0..8 {
+        house.drop_image(&format!("{index}.png"), 1 + index);
+    }
+    let mut deaths = 0;
+    while spawn_victim(&house).wait().unwrap().signal().is_some() {
+        deaths += 1;
+        assert!(deaths < 6);
+    }
+    assert!(deaths >= 3, "{deaths}");
+    assert_eq!(house.rows("scores").height(), 8);
+    let rejected = house.rows("rejected");
+    assert_eq!(
+        (texts(&rejected, "source"), texts(&rejected, "reason")),
+        (vec!["killer.png".into()], vec!["poisonous".into()])
+    );
+}
+
+#[test]
+fn other_readers_see_the_same() {
+    let Some(python) = std::env::var_os("ANOMALYD_PYTHON") else {
+        println!("ANOMALYD_PYTHON is not set: not checked with DuckDB and pandas");
+        return;
+    };
+    let house = House::new();
+    for index in 0..30 {
+        house.drop_image(&format!("{index}.png"), 85 + index);
+    }
+    std::fs::write(house.inbox().join("junk"), b"junk").unwrap();
+    house.once("m");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/check_reports.py");
+    let output = Command::new(python)
+        .arg(script)
+        .arg(&house.settings.state)
+        .args(["scores=29", "anomalies=14", "denoised=14", "rejected=2"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -72,7 +72,7 @@ impl Writer {
     pub fn run(mut self) -> Result<()> {
         loop {
             match self.next() {
-                Ok(row) => self.add(row)?,
+                Ok(row) => self.add(row),
                 Err(RecvTimeoutError::Timeout) => self.commit()?,
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -94,19 +94,18 @@ impl Writer {
         }
     }
 
-    fn add(&mut self, row: Row) -> Result<()> {
+    fn add(&mut self, row: Row) {
         self.progress.beat();
         match row {
             Row::Scored(frame, verdict, scored_at) => {
                 self.batch.open(&frame.file).frames += 1;
                 let lane = frame.file.lane.clone();
-                let bytes = self.batch.tables(&lane.name).score(frame, *verdict, scored_at)?;
+                let bytes = self.batch.tables(&lane.name).score(frame, *verdict, scored_at);
                 self.batch.bytes += bytes;
             }
             Row::Refused(refusal) => self.refuse(&refusal),
             Row::End(file, outcome) => self.end(file, outcome),
         }
-        Ok(())
     }
 
     fn refuse(&mut self, refusal: &Refusal) {

@@ -4,7 +4,6 @@
 //! rows ─schema→ DataFrame ─writer→ <state>/staging/… ─fsync, rename→ <state>/reports/<table>/pipeline=…/date=…/part-<batch>.parquet
 //! ```
 
-pub mod png;
 pub mod query;
 pub mod schema;
 pub mod writer;

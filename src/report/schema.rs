@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use polars::prelude::*;
 
-use super::png::Picture;
 use crate::components::Component;
+use crate::draw::png::Png16;
 use crate::score::{FlaggedTile, Identity, Verdict};
 
 /// Version of the columns below; stands in every file's footer as `anomalyd.schema_version`.
@@ -92,7 +92,7 @@ pub struct AnomalyExtra {
     /// Tiles that stand out.
     pub tiles: Vec<FlaggedTile>,
     /// Input, denoised image and anomaly map.
-    pub pictures: Option<[Picture; 3]>,
+    pub pictures: Option<[Png16; 3]>,
 }
 
 /// A denoised image kept.
@@ -105,7 +105,7 @@ pub struct DenoisedRow {
     /// Width, height and channels of the image.
     pub shape: [u32; 3],
     /// The image.
-    pub picture: Picture,
+    pub picture: Png16,
 }
 
 /// A file or frame that could not be scored.
@@ -165,7 +165,7 @@ pub fn anomalies(rows: &[ScoreRow], extras: &[AnomalyExtra]) -> PolarsResult<Dat
     columns.push(floats_list("latent_mean", extras.iter().map(|extra| &extra.latent_mean[..]))?);
     columns.push(tiles(extras)?);
     for (index, name) in ["input", "denoised", "anomaly_map"].into_iter().enumerate() {
-        let pictures: Vec<Option<&Picture>> =
+        let pictures: Vec<Option<&Png16>> =
             extras.iter().map(|extra| extra.pictures.as_ref().map(|all| &all[index])).collect();
         let bytes: Vec<Option<&[u8]>> = pictures.iter().map(|picture| picture.map(|it| &it.bytes[..])).collect();
         columns.push(column(&format!("{name}_png"), bytes));
