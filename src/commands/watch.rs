@@ -11,7 +11,7 @@ use crate::settings::Settings;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Pipelines, by name or as paths of their files [default: all that have an inbox].
-    #[arg(value_name = "PIPELINE")]
+    #[arg(id = "watched", value_name = "PIPELINE")] // `pipelines` is the id of the global flag
     pub pipelines: Vec<String>,
     /// Drain the inboxes, then exit.
     #[arg(long)]
