@@ -19,6 +19,8 @@ pub struct Tails {
     tile: BTreeMap<Component, Tail>,
     /// Of each component's mean over a frame's tiles, over validation frames.
     mean: BTreeMap<Component, Tail>,
+    /// Of each component's standard deviation over a frame's tiles, over validation frames.
+    spread: BTreeMap<Component, Tail>,
     /// Of the combined tile score, over validation tiles.
     tile_score: Tail,
     /// Of the reduced tile score, over validation frames; only where frame components stand beside it.
@@ -29,7 +31,7 @@ impl Tails {
     /// Before the fit: every value is normal.
     pub fn unfitted() -> Self {
         let tile_score = Tail::fit(&[], Sides::Upper);
-        Self { tile: BTreeMap::new(), mean: BTreeMap::new(), tile_score, reduced: None }
+        Self { tile: BTreeMap::new(), mean: BTreeMap::new(), spread: BTreeMap::new(), tile_score, reduced: None }
     }
 
     /// Fits to the tiles of each validation frame.
@@ -42,11 +44,12 @@ impl Tails {
                 .collect()
         };
         let tile = fit_each(&|at| frames.iter().flatten().map(|tile| tile[at]).collect(), &sides);
-        let mean = fit_each(&|at| frames.iter().map(|tiles| mean_of(tiles, at)).collect(), &|_| Sides::Two);
-        let mut tails = Self { tile, mean, ..Self::unfitted() };
+        let mean = fit_each(&|at| frames.iter().map(|tiles| moments(tiles, at).0).collect(), &|_| Sides::Two);
+        let spread = fit_each(&|at| frames.iter().map(|tiles| moments(tiles, at).1).collect(), &|_| Sides::Two);
+        let mut tails = Self { tile, mean, spread, ..Self::unfitted() };
         let tile_scores: Vec<f64> = frames.iter().flatten().map(|tile| tails.tile_score(tile, score)).collect();
         tails.tile_score = Tail::fit(&tile_scores, Sides::Upper);
-        if !score.frame_components.is_empty() {
+        if !(score.frame_means.is_empty() && score.frame_spreads.is_empty()) {
             let reduced: Vec<f64> = frames.iter().map(|tiles| tails.reduced_score(tiles, score)).collect();
             tails.reduced = Some(Tail::fit(&reduced, Sides::Upper));
         }
@@ -60,7 +63,12 @@ impl Tails {
 
     /// `-ln p` of one component's mean over a frame's tiles, two-sided.
     pub fn mean_score(&self, tiles: &[Components], component: Component) -> f64 {
-        self.mean.get(&component).map_or(0.0, |tail| tail.minus_log_p(mean_of(tiles, component as usize)))
+        self.mean.get(&component).map_or(0.0, |tail| tail.minus_log_p(moments(tiles, component as usize).0))
+    }
+
+    /// `-ln p` of one component's standard deviation over a frame's tiles, two-sided.
+    pub fn spread_score(&self, tiles: &[Components], component: Component) -> f64 {
+        self.spread.get(&component).map_or(0.0, |tail| tail.minus_log_p(moments(tiles, component as usize).1))
     }
 
     /// Combined score of a tile.
@@ -80,8 +88,9 @@ impl Tails {
         match &self.reduced {
             None => reduced,
             Some(tail) => {
-                let means = score.frame_components.iter().map(|&component| self.mean_score(tiles, component));
-                combine(score.combine, std::iter::once(tail.minus_log_p(reduced)).chain(means))
+                let means = score.frame_means.iter().map(|&component| self.mean_score(tiles, component));
+                let spreads = score.frame_spreads.iter().map(|&component| self.spread_score(tiles, component));
+                combine(score.combine, std::iter::once(tail.minus_log_p(reduced)).chain(means).chain(spreads))
             }
         }
     }
@@ -99,8 +108,12 @@ fn sides(component: Component) -> Sides {
     }
 }
 
-fn mean_of(tiles: &[Components], at: usize) -> f64 {
-    tiles.iter().map(|tile| tile[at]).sum::<f64>() / tiles.len().max(1) as f64
+/// Mean and standard deviation of a component over a frame's tiles.
+fn moments(tiles: &[Components], at: usize) -> (f64, f64) {
+    let count = tiles.len().max(1) as f64;
+    let mean = tiles.iter().map(|tile| tile[at]).sum::<f64>() / count;
+    let variance = tiles.iter().map(|tile| (tile[at] - mean).powi(2)).sum::<f64>() / count;
+    (mean, variance.sqrt())
 }
 
 fn combine(how: Combine, terms: impl Iterator<Item = f64>) -> f64 {

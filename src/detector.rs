@@ -36,7 +36,7 @@ pub struct Examined {
 impl Detector {
     /// A detector of a network just fitted.
     pub fn new(vae: Vae, fitted: Fitted, score: &Score) -> Self {
-        let wanted = score.components.iter().chain(&score.frame_components).copied().collect();
+        let wanted = score.wanted();
         Self { shapes: shapes(&vae), vae, wanted, fitted }
     }
 

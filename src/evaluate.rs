@@ -64,7 +64,7 @@ pub struct Evaluation {
     pub threshold: f64,
     /// Counts.
     pub confusion: Confusion,
-    /// By component alone; a frame's mean over its tiles is `mean_<component>`.
+    /// By component alone; its mean and spread over a frame's tiles are `mean_<component>`, `spread_<component>`.
     pub components: BTreeMap<String, Figures>,
     /// By kind of anomaly, where the folders or labels name kinds.
     pub kinds: BTreeMap<String, Kind>,
@@ -104,6 +104,7 @@ pub fn score(scorer: &mut Scorer, frames: &[&Prepared], score_spec: &crate::pipe
                 components.insert(name.to_string(), crate::calibrate::reduce(each, score_spec.reduction));
                 if frame.tiles.len() > 1 || score_spec.reduction != Reduction::Max {
                     components.insert(format!("mean_{name}"), tails.mean_score(&frame.tiles, component));
+                    components.insert(format!("spread_{name}"), tails.spread_score(&frame.tiles, component));
                 }
             }
             scores.push(Scores { combined, flagged: combined > threshold, components });

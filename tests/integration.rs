@@ -1,4 +1,4 @@
-//! The program from the outside: one binary, one file an area, a fresh folder a test.
+//! Integration tests: one binary, one file an area, a fresh folder a test.
 
 mod integration {
     mod decode;

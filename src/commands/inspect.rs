@@ -42,11 +42,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     }
     let mut rejected = Vec::new();
     for path in &args.files {
-        let report = FileReport::of(path, input, args.npy.as_deref())?;
-        if args.json {
-            print_json(&report)?
-        } else {
-            report.print()
+        let report = FileReport::of(path, &settings.limits, input, args.npy.as_deref())?;
+        let text = if args.json { json_line(&report)? } else { report.text() };
+        if !write_out(&text)? {
+            break;
         }
         rejected.extend(
             report.rejection.map(|rejection| format!("{}: {}: {}", path.display(), rejection.reason, rejection.detail)),
@@ -132,14 +131,13 @@ impl From<Rejection> for Refusal {
 }
 
 impl FileReport {
-    fn of(path: &Path, input: Option<&Input>, npy: Option<&Path>) -> Result<Self> {
-        let limits = Limits::default();
+    fn of(path: &Path, limits: &Limits, input: Option<&Input>, npy: Option<&Path>) -> Result<Self> {
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let mut report =
             Self { file: path.to_path_buf(), bytes, digest: None, format: None, frames: Vec::new(), rejection: None };
-        let opened = image::read(path, &limits).and_then(|content| {
+        let opened = image::read(path, limits).and_then(|content| {
             report.digest = Some(blake3::hash(&content).to_hex().to_string());
-            image::open(content, &limits)
+            image::open(content, limits)
         });
         match opened {
             Ok(file) => report.read_frames(file, input, npy)?,
@@ -165,13 +163,13 @@ impl FileReport {
         Ok(())
     }
 
-    fn print(&self) {
-        let format = self.format.unwrap_or("unreadable");
-        println!("{}: {format}, {} bytes, {} frames", self.file.display(), self.bytes, self.frames.len());
-        if let Some(digest) = &self.digest {
-            println!("  digest {digest}");
-        }
-        self.frames.iter().for_each(FrameReport::print);
+    fn text(&self) -> String {
+        let format = self.format.unwrap_or("not decoded");
+        let mut lines =
+            vec![format!("{}: {format}, {} bytes, {} frames", self.file.display(), self.bytes, self.frames.len())];
+        lines.extend(self.digest.iter().map(|digest| format!("  digest {digest}")));
+        lines.extend(self.frames.iter().map(FrameReport::text));
+        lines.join("\n") + "\n"
     }
 }
 
@@ -193,24 +191,27 @@ impl FrameReport {
         }
     }
 
-    fn print(&self) {
+    fn text(&self) -> String {
         let channels = if self.channels == 1 { String::new() } else { format!(" x {}", self.channels) };
-        print!("  frame {}: {} x {}{channels}, {}, {}", self.index, self.width, self.height, self.depth, self.range);
-        print!(", blank {}", self.blank);
-        self.saturated.iter().for_each(|count| print!(", saturated {count}"));
-        self.observed_at.iter().for_each(|time| print!(", observed {}", time.to_rfc3339()));
-        self.exposure_s.iter().for_each(|seconds| print!(", exposure {seconds} s"));
-        println!();
-        match &self.prepared {
-            Some(PreparedReport::Ready { width, height, channels, tiles, scaled }) => {
-                println!("    prepared: {width} x {height} x {channels}, {tiles} tiles, scaled {scaled}");
+        let mut text = format!("  frame {}: {} x {}{channels}, {}", self.index, self.width, self.height, self.depth);
+        text += &format!(", {}, blank {}", self.range, self.blank);
+        text.extend(self.saturated.map(|count| format!(", saturated {count}")));
+        text.extend(self.observed_at.map(|time| format!(", observed {}", time.to_rfc3339())));
+        text.extend(self.exposure_s.map(|seconds| format!(", exposure {seconds} s")));
+        text.extend(self.prepared.as_ref().map(|prepared| format!("\n    {prepared}")));
+        text.extend(self.npy.as_ref().map(|path| format!("\n    written: {}", path.display())));
+        text
+    }
+}
+
+impl std::fmt::Display for PreparedReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready { width, height, channels, tiles, scaled } => {
+                write!(f, "prepared: {width} x {height} x {channels}, {tiles} tiles, scaled {scaled}")
             }
-            Some(PreparedReport::Refused { rejection }) => {
-                println!("    refused: {}: {}", rejection.reason, rejection.detail)
-            }
-            None => {}
+            Self::Refused { rejection } => write!(f, "refused: {}: {}", rejection.reason, rejection.detail),
         }
-        self.npy.iter().for_each(|path| println!("    written: {}", path.display()));
     }
 }
 
@@ -240,15 +241,10 @@ impl Range {
         let max = above.iter().copied().fold(upper, f32::max);
         let min = below.iter().copied().fold(upper, f32::min);
         // An even count has two middle values; their mean is the median, as in NumPy.
-        let lower =
-            below.iter().copied().reduce(f32::max).filter(|_| pixels_are_even(above.len(), middle)).unwrap_or(upper);
+        let is_even = (below.len() + above.len()) % 2 == 1;
+        let lower = below.iter().copied().reduce(f32::max).filter(|_| is_even).unwrap_or(upper);
         Self { min: Some(min), median: Some(lower.midpoint(upper)), max: Some(max) }
     }
-}
-
-/// Whether `middle` values below and `above` values above the upper middle add up to an even count with it.
-fn pixels_are_even(above: usize, middle: usize) -> bool {
-    (above + middle) % 2 == 1
 }
 
 impl std::fmt::Display for Range {
@@ -285,9 +281,18 @@ fn write_npy(folder: &Path, source: &Path, frame: &Frame) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn print_json(report: &FileReport) -> Result<()> {
+fn json_line(report: &FileReport) -> Result<String> {
     let line = serde_json::to_string(report).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
-    writeln!(std::io::stdout(), "{line}").map_err(|error| Failure::new(Kind::Io, format!("standard output: {error}")))
+    Ok(line + "\n")
+}
+
+/// Whether anyone still reads standard output; a closed pipe (`| head`) is no failure.
+fn write_out(text: &str) -> Result<bool> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(Kind::Io, format!("standard output: {error}"))),
+    }
 }
 
 #[cfg(test)]

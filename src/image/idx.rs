@@ -1,7 +1,7 @@
 //! IDX, the format of MNIST: two zero bytes, a type, a rank, big-endian sizes, big-endian numbers.
 
 use super::samples::{Order, Sample};
-use super::{Frame, Frames, Limits, Reason, Rejection};
+use super::{Frame, Frames, Limits, Reason, Rejection, unpack};
 
 /// Opens a matrix (one frame) or a stack of matrices (a frame each).
 pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> {
@@ -41,6 +41,23 @@ pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> 
             exposure_s: None,
         })
     })))
+}
+
+/// Labels of an IDX file (compressed or not): one unsigned byte a frame.
+///
+/// # Errors
+/// A [`Rejection`] when the bytes are no one-dimensional IDX file of bytes, or are over a limit.
+pub fn idx_labels(bytes: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, Rejection> {
+    limits.check_file(bytes.len() as u64)?;
+    let mut bytes = unpack::unpack(bytes, limits)?;
+    let Header { sample, sizes, data_start } = Header::read(&bytes)?;
+    let (Sample::U8, [count]) = (sample, &sizes[..]) else {
+        return Err(Rejection::unsupported("labels are an IDX vector of unsigned bytes"));
+    };
+    if bytes.len() - data_start != *count {
+        return Err(Rejection::truncated(format!("declares {count} labels and holds {}", bytes.len() - data_start)));
+    }
+    Ok(bytes.split_off(data_start))
 }
 
 struct Header {
@@ -92,6 +109,14 @@ mod tests {
         assert_eq!(frames[1].pixels, [3.0, 4.0]);
         let mut matrix = open(idx(0x0B, &[1, 1], &[0xFF, 0xFE]), Limits::default()).unwrap();
         assert_eq!(matrix.next().unwrap().unwrap().pixels, [-2.0]);
+    }
+
+    #[test]
+    fn labels_are_a_vector_of_bytes() {
+        let limits = Limits::default();
+        assert_eq!(idx_labels(idx(0x08, &[3], &[7, 2, 1]), &limits).unwrap(), [7, 2, 1]);
+        assert_eq!(idx_labels(idx(0x08, &[4], &[7, 2, 1]), &limits).unwrap_err().reason, Reason::Truncated);
+        assert_eq!(idx_labels(idx(0x08, &[1, 1], &[7]), &limits).unwrap_err().reason, Reason::Unsupported);
     }
 
     #[test]

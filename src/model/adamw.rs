@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::engine::kernels;
+use super::engine::vectors;
 
 /// Decay of the first moment.
 pub(crate) const BETA1: f32 = 0.9;
@@ -79,7 +79,7 @@ impl AdamW {
 
     /// Updates the weights and returns the gradient's norm before clipping. A gradient that is not finite changes nothing.
     pub(crate) fn step(&mut self, weights: &mut [f32], gradient: &[f32], step: &Step) -> f64 {
-        let squares: Vec<f64> = gradient.par_chunks(BLOCK).map(kernels::sum_of_squares).collect();
+        let squares: Vec<f64> = gradient.par_chunks(BLOCK).map(vectors::sum_of_squares).collect();
         let norm = squares.iter().sum::<f64>().sqrt();
         if !norm.is_finite() {
             return norm;
@@ -89,7 +89,7 @@ impl AdamW {
         let moments = self.first.par_chunks_mut(BLOCK).zip(self.second.par_chunks_mut(BLOCK));
         let values = weights.par_chunks_mut(BLOCK).zip(gradient.par_chunks(BLOCK)).zip(self.decays.par_chunks(BLOCK));
         values.zip(moments).for_each(|(((weights, gradient), decays), (first, second))| {
-            kernels::adamw(weights, gradient, decays, first, second, &update);
+            vectors::adamw(weights, gradient, decays, first, second, &update);
         });
         norm
     }

@@ -27,7 +27,7 @@ impl Autograd {
     /// An executor of `network` with these weights, on this device.
     pub(super) fn new(network: Network, weights: &[f32], device: Device) -> Result<Self> {
         let tensor =
-            |p: &super::network::Parameter| Tensor::from_slice(&weights[p.range()], p.shape.as_slice(), &device);
+            |p: &super::parameters::Parameter| Tensor::from_slice(&weights[p.range()], p.shape.as_slice(), &device);
         let mut variables = Vec::new();
         let mut moments = Vec::new();
         for parameter in &network.parameters {

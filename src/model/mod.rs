@@ -11,6 +11,7 @@
 pub mod device;
 pub mod likelihood;
 pub mod network;
+pub mod parameters;
 pub mod scaling;
 pub mod vae;
 pub mod weights;

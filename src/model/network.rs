@@ -3,6 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::parameters::{Init, Packing, Parameter, add, uniform};
 use crate::error::{Failure, Kind, Result};
 use crate::pipeline::{Input, Latent, Likelihood, Model, Norm};
 
@@ -72,75 +73,6 @@ pub struct Node {
     pub output: Shape,
     /// Its weight and bias, as indices of [`Network::parameters`].
     pub parameters: Option<(usize, usize)>,
-}
-
-/// A tensor of parameters.
-#[derive(Debug, Clone)]
-pub struct Parameter {
-    /// Its name on disk, such as `encoder.0.weight`.
-    pub name: String,
-    /// Its shape on disk.
-    pub shape: Vec<usize>,
-    /// Whether weight decay applies: not to biases, norms and variances.
-    pub decay: bool,
-    /// Where it starts in the flat vector of all parameters.
-    pub offset: usize,
-    /// How it is initialised.
-    pub init: Init,
-    /// How the channels-last executor lays it out: `[outer, channels, pixels, inner]` becomes `[outer, pixels, channels, inner]`.
-    pub packing: Packing,
-}
-
-impl Parameter {
-    /// Number of values.
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Whether there is no value at all.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Where it lies in the flat vector of all parameters.
-    pub fn range(&self) -> std::ops::Range<usize> {
-        self.offset..self.offset + self.len()
-    }
-}
-
-/// How a parameter is initialised.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Init {
-    /// Uniform within this bound of zero (PyTorch's default: the inverse root of the fan-in).
-    Uniform(f32),
-    /// A constant.
-    Constant(f32),
-}
-
-/// The axes exchanged between the layout on disk and channels-last; the outermost follows from the length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packing {
-    /// Channels.
-    pub channels: usize,
-    /// Pixels of a kernel or of a map.
-    pub pixels: usize,
-    /// Values that stay together.
-    pub inner: usize,
-}
-
-impl Packing {
-    const NONE: Self = Self { channels: 1, pixels: 1, inner: 1 };
-
-    /// The position on disk of each value of the channels-last layout, in that layout's order.
-    pub fn order(self, len: usize) -> impl Iterator<Item = usize> {
-        let Self { channels, pixels, inner } = self;
-        let outer = len / (channels * pixels * inner);
-        (0..outer).flat_map(move |o| {
-            (0..pixels).flat_map(move |p| {
-                (0..channels).flat_map(move |c| (0..inner).map(move |i| ((o * channels + c) * pixels + p) * inner + i))
-            })
-        })
-    }
 }
 
 /// A variational autoencoder as two lists of layers.
@@ -252,12 +184,6 @@ fn likelihood_parameter(parameters: &mut Vec<Parameter>, channels: usize) -> usi
     add(parameters, "likelihood.log_var".into(), vec![channels], false, Init::Constant(-3.0), Packing::NONE)
 }
 
-fn add(all: &mut Vec<Parameter>, name: String, shape: Vec<usize>, decay: bool, init: Init, packing: Packing) -> usize {
-    let offset = all.last().map_or(0, |last| last.offset + last.len());
-    all.push(Parameter { name, shape, decay, offset, init, packing });
-    all.len() - 1
-}
-
 /// Appends layers to a list, each taking what the one before gives.
 struct Builder<'a> {
     prefix: &'static str,
@@ -364,8 +290,4 @@ impl<'a> Builder<'a> {
             }
         }
     }
-}
-
-fn uniform(fan_in: usize) -> Init {
-    Init::Uniform(1.0 / (fan_in as f32).sqrt())
 }

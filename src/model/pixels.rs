@@ -1,4 +1,6 @@
 //! Loops over pixels for the likelihoods: each value once, sixteen at a time, with exponentials that vectorise.
+#![allow(clippy::needless_range_loop)] // indexing arrays of sixteen in step is what the vectoriser understands
+#![allow(clippy::excessive_precision)] // coefficients as their source prints them
 
 use multiversion::multiversion;
 

@@ -211,7 +211,10 @@ pub struct Score {
     pub components: Vec<Component>,
     /// Components whose mean over the tiles counts too, two-sided: what is odd about a whole frame.
     #[serde(default)]
-    pub frame_components: Vec<Component>,
+    pub frame_means: Vec<Component>,
+    /// Components whose standard deviation over the tiles counts too, two-sided: a frame unlike itself.
+    #[serde(default)]
+    pub frame_spreads: Vec<Component>,
     /// Weights of components in the sum; 1 where absent.
     #[serde(default)]
     pub weights: BTreeMap<Component, f64>,
@@ -307,4 +310,14 @@ pub enum WatchMode {
     Auto,
     /// The timed rescan alone.
     Poll,
+}
+
+impl Score {
+    /// Every component that the score needs.
+    pub fn wanted(&self) -> Vec<Component> {
+        let mut wanted = [&self.components[..], &self.frame_means, &self.frame_spreads].concat();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
 }

@@ -81,7 +81,26 @@ fn every_png_file_equals_pillow_bit_for_bit() {
 }
 
 /// Variants that are refused, or read otherwise than tifffile reads them, and why.
-const TIFF_EXCEPTIONS: &[(&str, &str)] = &[];
+const TIFF_EXCEPTIONS: &[(&str, &str)] = &[
+    ("12bit.cropped.rgb.tiff", "unsupported: color type RGB(12)"),
+    ("12bit.cropped.tiff", "unsupported: color type Gray(12)"),
+    ("miniswhite-1c-12b.tiff", "unsupported: color type Gray(12)"),
+    ("miniswhite-1c-3b.tiff", "unsupported"),
+    ("miniswhite-1c-6b.tiff", "unsupported"),
+    ("palette-1c-4b.tiff", "unsupported"),
+    ("palette-1c-8b.tiff", "unsupported"),
+    ("cmyk-3c-16b.tiff", "unsupported: a TIFF of CMYK"),
+    ("cmyk-3c-32b-float.tiff", "unsupported: a TIFF of CMYK"),
+    ("cmyk-4c-8b.tiff", "unsupported: a TIFF of CMYK"),
+    ("logluv-3c-16b.tiff", "unsupported"),
+    ("int16_zstd.tif", "unsupported: compression method ZSTD"),
+    ("quad-tile.jpg.tiff", "unsupported: a TIFF of YCbCr"),
+    ("tiled-jpeg-ycbcr.tif", "unsupported: a TIFF of YCbCr"),
+    // 65,537 strips of one pixel each: past the decoder's own limits.
+    ("big_g4.tif", "corrupt: platform or format size limits"),
+    // Another inverse cosine transform than libjpeg's: values differ by one here and there.
+    ("tiled-jpeg-rgb-u8.tif", "min 0 max 255"),
+];
 
 #[test]
 fn tiff_files_equal_tifffile_bit_for_bit_or_are_refused() {
@@ -119,6 +138,60 @@ fn the_hostile_corpus_ends_as_frames_or_rejections() {
     }
     eprintln!("{outcomes:?} in {:?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+/// 482 files, one process, 2 GiB of address space: the limit that the daemon must live within.
+#[test]
+#[cfg(target_os = "linux")]
+fn inspect_survives_the_hostile_corpus_in_two_gib() {
+    let Some(folder) = data() else { return };
+    let files = files_below(&folder.join("hostile"));
+    let out = std::process::Command::new("sh")
+        .args(["-c", "ulimit -v 2097152; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_anomalyd"), "inspect", "--json"])
+        .args(&files)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(anomalyd::error::Kind::Data as i32), "{errors}");
+    assert!(!errors.contains("panicked"), "{errors}");
+    let reports: Vec<Value> =
+        String::from_utf8(out.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(reports.len(), files.len());
+    assert!(
+        reports
+            .iter()
+            .all(|report| report["rejection"].is_object() || !report["frames"].as_array().unwrap().is_empty())
+    );
+}
+
+#[test]
+fn inspect_reports_a_frame_and_writes_its_physical_values() {
+    let Some(folder) = data() else { return };
+    let out = tempfile::tempdir().unwrap();
+    let file = folder.join("fits/astropy/scale.fits");
+    let command = |args: &[&str]| {
+        let run =
+            std::process::Command::new(env!("CARGO_BIN_EXE_anomalyd")).arg("inspect").arg(&file).args(args).output();
+        let run = run.unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stdout).unwrap()
+    };
+    let report: Value = serde_json::from_str(&command(&["--json", "--npy", out.path().to_str().unwrap()])).unwrap();
+    let expected = &reference()["fits/astropy/scale.fits"][0];
+    let frame = &report["frames"][0];
+    assert_eq!(report["format"], "fits");
+    assert_eq!((&frame["min"], &frame["max"]), (&expected["min"], &expected["max"]));
+    let written = decode(&out.path().join("scale-0.npy")).unwrap();
+    assert_eq!(difference(&written[0], expected), None);
+    assert!(command(&[]).contains("frame 0: 20 x 21"));
+}
+
+#[test]
+fn a_file_that_is_no_image_ends_with_its_reason_and_the_exit_code_of_data() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_anomalyd")).args(["inspect", file]).output().unwrap();
+    assert_eq!(run.status.code(), Some(anomalyd::error::Kind::Data as i32));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("unknown_format"));
 }
 
 #[test]

@@ -12,9 +12,12 @@ use super::likelihood::Observation;
 use super::network::Network;
 use super::vae::{Inference, Parts, StepLoss};
 
-pub(crate) mod kernels;
+mod convolution;
+mod kernels;
 mod plan;
 mod stack;
+pub(crate) mod vectors;
+mod windows;
 
 use plan::{Plan, Workspace, slots};
 use stack::Weights;
@@ -111,7 +114,7 @@ impl Engine {
         let (total, rest) = gradients.split_at_mut(1);
         total[0].par_chunks_mut(1 << 15).enumerate().for_each(|(i, sum)| {
             for other in &rest[..shards - 1] {
-                kernels::add(sum, &other[i << 15..]);
+                vectors::add(sum, &other[i << 15..]);
             }
         });
         self.gradients = gradients;

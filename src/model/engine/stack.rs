@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::kernels::{self, Geometry, Matrix, product};
-use crate::model::network::{Layer, Network, Node, Window};
-
-/// Bytes of a matrix of windows: half a core's level-2 cache at most.
-const WINDOWS_BYTES: usize = 256 << 10;
+use super::convolution::{block_rows, conv, conv_backward, conv_transpose, conv_transpose_backward, geometry};
+use super::kernels::{Matrix, product};
+use super::vectors;
+use super::windows::Geometry;
+use crate::model::network::{Layer, Network, Node};
 
 /// A list of layers, each with the activation that follows it.
 pub(super) struct Stack {
@@ -80,7 +80,7 @@ impl Stack {
         weights.transposed.resize(weights.straight.len(), 0.0);
         for operation in &self.operations {
             let range = operation.weight.clone();
-            kernels::transpose(&weights.straight[range.clone()], operation.rows(), &mut weights.transposed[range]);
+            vectors::transpose(&weights.straight[range.clone()], operation.rows(), &mut weights.transposed[range]);
         }
     }
 
@@ -138,7 +138,7 @@ impl Stack {
             let (mut upper, mut lower) = (std::mem::take(&mut scratch.upper), std::mem::take(&mut scratch.lower));
             let dy = &mut upper[..n * operation.outputs];
             if operation.relu {
-                kernels::mask(dy, &activations.0[i]);
+                vectors::mask(dy, &activations.0[i]);
             }
             let dx = (i > 0 || descend).then(|| &mut lower[..n * operation.inputs]);
             operation.backward(weights, input, dy, dx, scratch, gradient);
@@ -202,26 +202,23 @@ impl Operation {
         match self.kind {
             Kind::Conv(g) => conv(&g, transposed, bias, x, y, &mut scratch.windows),
             Kind::ConvTranspose(g) => {
-                kernels::fill_rows(y, bias);
+                vectors::fill_rows(y, bias);
                 conv_transpose(&g, weight, x, y, &mut scratch.windows);
             }
             Kind::Linear => {
-                kernels::fill_rows(y, bias);
-                product(
-                    n,
-                    self.outputs,
-                    self.inputs,
-                    y,
-                    Matrix::rows(x, self.inputs),
-                    Matrix::rows(transposed, self.outputs),
-                    true,
-                );
+                vectors::fill_rows(y, bias);
+                if n == 1 && self.outputs.is_multiple_of(16) && self.outputs <= 256 {
+                    vectors::add_row_product(x, transposed, y);
+                } else {
+                    let (a, b) = (Matrix::rows(x, self.inputs), Matrix::rows(transposed, self.outputs));
+                    product(n, self.outputs, self.inputs, y, a, b, true);
+                }
             }
-            Kind::Norm(size) => return kernels::normalise(x, size, weight, bias, self.relu, y),
+            Kind::Norm(size) => return vectors::normalise(x, size, weight, bias, self.relu, y),
             Kind::Copy => y.copy_from_slice(x),
         }
         if self.relu {
-            kernels::rectify(y);
+            vectors::rectify(y);
         }
     }
 
@@ -238,7 +235,7 @@ impl Operation {
         // A weight's bias follows it in the flat vector.
         let (dw, db) = gradient[self.weight.start..self.bias.end].split_at_mut(self.weight.len());
         if !matches!(self.kind, Kind::Norm(_) | Kind::Copy) {
-            kernels::add_rows(dy, db);
+            vectors::add_rows(dy, db);
         }
         match self.kind {
             Kind::Conv(g) => conv_backward(&g, weight, x, dy, dx, dw, &mut scratch.windows),
@@ -257,108 +254,9 @@ impl Operation {
                     spare.resize(x.len(), 0.0);
                     &mut spare
                 });
-                kernels::normalise_gradient(x, size, weight, dy, dx, (dw, db), &mut scratch.sums);
+                vectors::normalise_gradient(x, size, weight, dy, dx, (dw, db), &mut scratch.sums);
             }
             Kind::Copy => dx.into_iter().for_each(|dx| dx.copy_from_slice(dy)),
-        }
-    }
-}
-
-/// The geometry of a convolution between two shapes.
-fn geometry(input: crate::model::network::Shape, output: crate::model::network::Shape, window: Window) -> Geometry {
-    let Window { kernel, stride, padding } = window;
-    let (ih, iw, cin) = (input.h, input.w, input.c);
-    Geometry { ih, iw, cin, oh: output.h, ow: output.w, cout: output.c, kernel, stride, padding }
-}
-
-/// Output rows whose windows fit [`WINDOWS_BYTES`].
-fn block_rows(g: &Geometry, rows: usize) -> usize {
-    (WINDOWS_BYTES / (g.ow * g.window() * size_of::<f32>())).clamp(1, rows.max(1))
-}
-
-/// Blocks of output rows, counted over all samples.
-fn blocks(g: &Geometry, outputs: usize) -> impl Iterator<Item = Range<usize>> {
-    let rows = outputs / (g.ow * g.cout);
-    let step = block_rows(g, rows);
-    (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
-}
-
-/// The matrix of windows of these output rows.
-fn gather<'a>(g: &Geometry, x: &'a [f32], rows: &Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
-    let window = g.window();
-    if g.is_pointwise() {
-        return &x[rows.start * g.ow * window..rows.end * g.ow * window];
-    }
-    let room = &mut room[..rows.len() * g.ow * window];
-    kernels::windows(g, x, rows.clone(), room);
-    room
-}
-
-/// The pixels of these output rows.
-fn pixels(g: &Geometry, rows: &Range<usize>) -> Range<usize> {
-    rows.start * g.ow * g.cout..rows.end * g.ow * g.cout
-}
-
-fn conv(g: &Geometry, transposed: &[f32], bias: &[f32], x: &[f32], y: &mut [f32], room: &mut [f32]) {
-    let window = g.window();
-    for rows in blocks(g, y.len()) {
-        let y = &mut y[pixels(g, &rows)];
-        kernels::fill_rows(y, bias);
-        let a = Matrix::rows(gather(g, x, &rows, room), window);
-        product(rows.len() * g.ow, g.cout, window, y, a, Matrix::rows(transposed, g.cout), true);
-    }
-}
-
-/// Adds the transposed convolution of `y` to `x`.
-fn conv_transpose(g: &Geometry, weight: &[f32], y: &[f32], x: &mut [f32], room: &mut [f32]) {
-    let window = g.window();
-    for rows in blocks(g, y.len()) {
-        let m = rows.len() * g.ow;
-        let y = Matrix::rows(&y[pixels(g, &rows)], g.cout);
-        let room = &mut room[..m * window];
-        product(m, window, g.cout, room, y, Matrix::rows(weight, window), false);
-        kernels::add_windows(g, room, rows, x);
-    }
-}
-
-fn conv_backward(
-    g: &Geometry,
-    weight: &[f32],
-    x: &[f32],
-    dy: &[f32],
-    dx: Option<&mut [f32]>,
-    dw: &mut [f32],
-    room: &mut [f32],
-) {
-    let window = g.window();
-    for rows in blocks(g, dy.len()) {
-        let dy = Matrix::transposed(&dy[pixels(g, &rows)], g.cout);
-        let windows = Matrix::rows(gather(g, x, &rows, room), window);
-        product(g.cout, window, rows.len() * g.ow, dw, dy, windows, true);
-    }
-    if let Some(dx) = dx {
-        dx.fill(0.0);
-        conv_transpose(g, weight, dy, dx, room);
-    }
-}
-
-/// The geometry's input is the layer's output: `dy` has its shape, `x` and `dx` that of its output.
-fn conv_transpose_backward(
-    g: &Geometry,
-    transposed: &[f32],
-    x: &[f32],
-    dy: &[f32],
-    mut dx: Option<&mut [f32]>,
-    dw: &mut [f32],
-    room: &mut [f32],
-) {
-    let window = g.window();
-    for rows in blocks(g, x.len()) {
-        let m = rows.len() * g.ow;
-        let windows = Matrix::rows(gather(g, dy, &rows, room), window);
-        product(g.cout, window, m, dw, Matrix::transposed(&x[pixels(g, &rows)], g.cout), windows, true);
-        if let Some(dx) = &mut dx {
-            product(m, g.cout, window, &mut dx[pixels(g, &rows)], windows, Matrix::rows(transposed, g.cout), false);
         }
     }
 }
