@@ -321,7 +321,7 @@ fn other_readers_see_the_same() {
     };
     let house = House::new();
     for index in 0..30 {
-        house.drop_image(&format!("{index}.png"), 85 + index);
+        house.drop_image(&format!("{index}.png"), 100 + index);
     }
     std::fs::write(house.inbox().join("junk"), b"junk").unwrap();
     house.once("m");
@@ -329,7 +329,7 @@ fn other_readers_see_the_same() {
     let output = Command::new(python)
         .arg(script)
         .arg(&house.settings.state)
-        .args(["scores=29", "anomalies=14", "denoised=14", "rejected=2"])
+        .args(["scores=30", "anomalies=29", "denoised=29", "rejected=1"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

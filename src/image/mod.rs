@@ -59,7 +59,8 @@ pub enum Depth {
 }
 
 /// What a file may ask for; declared in the settings.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Bytes of the file as it lies on disk.
     pub file_bytes: u64,
