@@ -97,22 +97,35 @@ fn fill_blanks(frame: &mut Frame, max_share: f64) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Area-weighted (triangle filter) resampling to `size` x `size`, channel by channel.
+/// Resampling to `size` x `size`: each new pixel is the mean of the area it covers.
 fn resample(frame: Frame, size: usize) -> Frame {
     if frame.width == size && frame.height == size {
         return frame;
     }
-    let plane = frame.width * frame.height;
+    let (across, down) = (overlaps(frame.width, size), overlaps(frame.height, size));
     let mut pixels = Vec::with_capacity(frame.channels * size * size);
-    for channel in frame.pixels.chunks_exact(plane) {
-        let source =
-            image::ImageBuffer::<image::Luma<f32>, _>::from_raw(frame.width as u32, frame.height as u32, channel);
-        if let Some(source) = source {
-            let filter = image::imageops::FilterType::Triangle;
-            pixels.extend(image::imageops::resize(&source, size as u32, size as u32, filter).into_raw());
+    for plane in frame.pixels.chunks_exact(frame.width * frame.height) {
+        let rows: Vec<f32> = plane
+            .chunks_exact(frame.width)
+            .flat_map(|row| across.iter().map(|cover| cover.iter().map(|&(x, share)| share * row[x]).sum::<f32>()))
+            .collect();
+        for cover in &down {
+            pixels.extend((0..size).map(|x| cover.iter().map(|&(y, share)| share * rows[y * size + x]).sum::<f32>()));
         }
     }
     Frame { width: size, height: size, pixels, ..frame }
+}
+
+/// For each of `to` cells over a length of `from` pixels: the pixels it covers, and their shares of it.
+fn overlaps(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
+    let step = from as f64 / to as f64;
+    let cell = |index: usize| {
+        let (start, end) = (index as f64 * step, (index + 1) as f64 * step);
+        let pixels = start as usize..(end.ceil() as usize).min(from);
+        let share = |pixel: usize| ((end.min(pixel as f64 + 1.0) - start.max(pixel as f64)) / step) as f32;
+        pixels.map(|pixel| (pixel, share(pixel))).collect()
+    };
+    (0..to).map(cell).collect()
 }
 
 /// Corners of the tiles: every `stride`, the last of each row and column shifted inwards so that no pixel is dropped.
@@ -237,5 +250,15 @@ mod tests {
         assert_eq!(prepare(frame(3, 3, vec![1.0; 9]), &input(2, None)).unwrap_err().reason, Reason::WrongSize);
         let resampled = prepare(frame(4, 4, vec![7.0; 16]), &Input { resize: true, ..input(2, None) }).unwrap();
         assert!(resampled.pixels.iter().all(|value| (value * 65535.0 - 7.0).abs() < 1e-3));
+    }
+
+    #[test]
+    fn resampling_is_the_mean_of_the_area() {
+        let ramp = frame(3, 2, vec![100.0, 200.0, 300.0, 400.0, 500.0, 600.0]);
+        // Each new pixel covers one row and one and a half columns.
+        let expected = [(100.0 + 0.5 * 200.0) / 1.5, (0.5 * 200.0 + 300.0) / 1.5];
+        let resampled = resample(ramp, 2);
+        assert!(resampled.pixels.iter().zip(expected).all(|(value, expected)| (value - expected).abs() < 1e-3));
+        assert!((resampled.pixels[3] - (0.5 * 500.0 + 600.0) / 1.5).abs() < 1e-3);
     }
 }
