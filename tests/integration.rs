@@ -4,6 +4,8 @@ mod integration {
     mod decode;
     mod draw;
     mod query;
+    mod score;
     mod show;
     mod simulate;
+    mod watch;
 }

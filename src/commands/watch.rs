@@ -12,7 +12,7 @@ use crate::settings::Settings;
 pub struct Args {
     /// Pipelines, by name or as paths of their files [default: all that have an inbox].
     #[arg(value_name = "PIPELINE")]
-    pub pipelines: Vec<String>,
+    pub names: Vec<String>,
     /// Drain the inboxes, then exit.
     #[arg(long)]
     pub once: bool,
@@ -40,16 +40,20 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
 }
 
 fn load(args: &Args, settings: &Settings) -> Result<Vec<Plan>> {
-    let mut pipelines = if args.pipelines.is_empty() {
+    let mut pipelines = if args.names.is_empty() {
         with_inbox(&settings.pipelines, args.inbox.is_some())?
     } else {
-        args.pipelines.iter().map(|given| Pipeline::load(given, &settings.pipelines)).collect::<Result<Vec<_>>>()?
+        args.names.iter().map(|given| Pipeline::load(given, &settings.pipelines)).collect::<Result<Vec<_>>>()?
     };
     if let Some(inbox) = &args.inbox {
         let [pipeline] = &mut pipelines[..] else {
             return Err(Failure::new(Kind::Usage, format!("--inbox is for one pipeline, not for {}", pipelines.len())));
         };
         pipeline.spec.inbox = Some(inbox.clone());
+    }
+    // Before the models are loaded: what is wrong here is quickly mended.
+    for pipeline in &pipelines {
+        daemon::inbox_of(pipeline, &settings.state)?;
     }
     pipelines.into_iter().map(|pipeline| Plan::load(pipeline, &settings.models, &settings.device)).collect()
 }
