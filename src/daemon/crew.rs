@@ -150,6 +150,14 @@ impl Crew {
             let _ = feeder.join();
         }
     }
+
+    /// Waits until what is under way has been committed, so that new feeders do not find it again.
+    pub fn settle_down(&self, patience: Duration) {
+        let asked = Instant::now();
+        while self.progress.under_way() > 0 && asked.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 fn spawn(

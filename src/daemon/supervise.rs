@@ -170,6 +170,7 @@ impl Shift<'_> {
         });
         let outcome = fresh.and_then(|(lanes, roots)| {
             self.crew.stop_feeding();
+            self.crew.settle_down(Duration::from_secs(10));
             self.crew.feed(&lanes, &roots, &self.orders.intake, &self.suspects)?;
             info!(models = %describe(&lanes), "ready");
             Ok(())
