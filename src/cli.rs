@@ -63,3 +63,17 @@ pub enum Command {
     /// Make frames with known truth.
     Simulate(commands::simulate::Args),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_argument_of_a_subcommand_stands_in_the_way_of_a_global_flag() {
+        let given = ["anomalyd", "--pipelines", "p", "--models", "m", "--state", "s", "watch", "digits", "telescope"];
+        let cli = Cli::try_parse_from(given).unwrap();
+        assert_eq!(cli.pipelines, Some("p".into()));
+        let Command::Watch(args) = cli.command else { panic!("not watch") };
+        assert_eq!(args.pipelines, ["digits", "telescope"]);
+    }
+}

@@ -1,5 +1,6 @@
 //! Parse, trace, dispatch, exit code.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anomalyd::cli::{Cli, LogFormat};
@@ -26,7 +27,10 @@ fn main() -> ExitCode {
 /// Log lines go to stderr; `ANOMALYD_LOG` filters them as `RUST_LOG` would.
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("ANOMALYD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

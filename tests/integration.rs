@@ -2,6 +2,7 @@
 
 mod integration {
     mod decode;
+    mod demo;
     mod draw;
     mod query;
     mod score;

@@ -23,7 +23,12 @@ pub fn text(value: &AnyValue<'_>) -> String {
                 if items.len() > 4 { format!(", … {}", items.len()) } else { String::new() }
             )
         }
-        other => shortened(plain(other)),
+        other => {
+            let text = plain(other);
+            // A digest is told apart by its beginning.
+            let digest = text.len() == 64 && text.bytes().all(|letter| letter.is_ascii_hexdigit());
+            shortened(text, if digest { 12 } else { WIDEST })
+        }
     }
 }
 
@@ -100,17 +105,27 @@ pub fn number_text(number: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }
 
+/// A p-value for people: two digits say all there is to say.
+pub fn p_text(p_value: Option<f64>) -> String {
+    match p_value {
+        None => "?".into(),
+        Some(p_value) if p_value < 0.001 => format!("{p_value:.1e}"),
+        Some(p_value) if p_value < 0.1 => format!("{p_value:.3}"),
+        Some(p_value) => format!("{p_value:.2}"),
+    }
+}
+
 /// A struct as a JSON object, in the order of its fields.
 fn object(value: &AnyValue<'_>, fields: &[Field]) -> Value {
     let names = fields.iter().map(|field| field.name().to_string());
     Value::Object(names.zip(value._iter_struct_av().map(|part| json(&part))).collect())
 }
 
-fn shortened(text: String) -> String {
-    if text.chars().count() <= WIDEST {
+fn shortened(text: String, widest: usize) -> String {
+    if text.chars().count() <= widest {
         return text;
     }
-    format!("{}…", text.chars().take(WIDEST - 1).collect::<String>())
+    format!("{}…", text.chars().take(widest - 1).collect::<String>())
 }
 
 fn size_text(bytes: &[u8]) -> String {

@@ -44,7 +44,7 @@ pub enum Format {
 /// Runs `query`.
 ///
 /// # Errors
-/// [`Kind::Usage`] for wrong SQL or Parquet to a terminal, [`Kind::Data`] for a table without rows, [`Kind::Io`].
+/// [`Kind::Usage`] for wrong SQL or Parquet to a terminal, [`Kind::Io`].
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut reports = Reports::open(&settings.state)?;
     let Some(sql) = &args.sql else {
@@ -57,6 +57,9 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         );
     }
     let rows = reports.query(sql)?;
+    if let Some(note) = reports.note_on(sql) {
+        eprintln!("note: {note}");
+    }
     match &args.out {
         None => write(rows, args.format, &mut std::io::stdout().lock()).or_else(|error| on_stdout(&error)),
         Some(path) => {

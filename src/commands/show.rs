@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::DataFrame;
 
-use super::cells::{bytes, number, number_text, string};
+use super::cells::{bytes, number, number_text, p_text, string};
 use crate::draw::panel::{Panel, Region, panel};
 use crate::draw::png::{Decoded, decode};
 use crate::error::{Failure, Kind, Result};
@@ -100,12 +100,17 @@ fn captions(rows: &DataFrame, row: usize, tiles: usize) -> Vec<String> {
         "frame {}   model {}   scored {}",
         string(rows, "frame_id", row),
         string(rows, "model_version", row),
-        string(rows, "scored_at", row)
+        moment(&string(rows, "scored_at", row))
     );
     if tiles > 0 {
         second.push_str(&format!("   {tiles} tile{} outlined", if tiles == 1 { "" } else { "s" }));
     }
-    vec![format!("{score}   p = {}   alpha = {}", value("p_value"), value("alpha")), second]
+    vec![format!("{score}   p = {}   alpha = {}", p_text(number(rows, "p_value", row)), value("alpha")), second]
+}
+
+/// A time to the second, for people.
+fn moment(iso: &str) -> String {
+    format!("{} UTC", iso.get(..19).unwrap_or(iso).replace('T', " "))
 }
 
 /// The one flagged frame whose id begins so.

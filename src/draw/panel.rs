@@ -2,7 +2,7 @@
 
 use super::Values;
 use super::canvas::{Picture, Size, keep_end};
-use super::colour::{INK, MUTED, Rgb, VERMILION, inferno};
+use super::colour::{INK, MUTED, ORANGE, Rgb, inferno};
 use super::stretch::{Shrink, Stretch, fit, short};
 
 /// Side of one picture, at most, in pixels.
@@ -11,6 +11,10 @@ const MARGIN: usize = 18;
 const GAP: usize = 24;
 const BAR: usize = 16;
 const BAR_LABELS: usize = 64;
+/// Thickness of an outline.
+const LINE: usize = 2;
+/// From this highest residual on, in units of the noise, the colours go by the square root.
+const WIDE: f32 = 30.0;
 
 /// A region of a frame: left, top, width, height in its pixels.
 pub type Region = (usize, usize, usize, usize);
@@ -37,11 +41,9 @@ pub struct Panel<'a> {
 pub fn panel(panel: &Panel<'_>) -> Vec<u8> {
     let stretch = Stretch::of(panel.input.pixels);
     let (mut input, scale) = grey(&stretch, panel.input);
-    for outline in &panel.boxes {
-        draw_box(&mut input, *outline, scale);
-    }
+    outline(&mut input, &panel.boxes, scale);
     let (reconstruction, _) = grey(&stretch, panel.reconstruction);
-    let (map, highest) = heat(panel.anomaly);
+    let (map, bar) = heat(panel.anomaly);
     let (columns, rows) = (input.width.max(200), input.height.max(map.height));
     let width = 2 * MARGIN + 3 * columns + 2 * GAP + 8 + BAR + BAR_LABELS;
     let top = MARGIN + Size::Title.height() + panel.lines.len() * Size::Text.height() + 12;
@@ -51,7 +53,7 @@ pub fn panel(panel: &Panel<'_>) -> Vec<u8> {
     let notes = [
         ("input", shared.clone()),
         ("reconstruction", shared),
-        ("anomaly map", "residual / noise, smoothed".to_string()),
+        ("anomaly map", format!("residual / noise, smoothed{}", if bar.root { " (square-root scale)" } else { "" })),
     ];
     for (place, (picture, (label, note))) in [&input, &reconstruction, &map].into_iter().zip(notes).enumerate() {
         let x = MARGIN + place * (columns + GAP);
@@ -60,7 +62,7 @@ pub fn panel(panel: &Panel<'_>) -> Vec<u8> {
         let below = top + rows + 8 + Size::Text.height();
         sheet.text_centred(x + columns / 2, below, &note, Size::Small, MUTED);
     }
-    scale_bar(&mut sheet, MARGIN + 3 * columns + 2 * GAP + 8, top, map.height, highest);
+    scale_bar(&mut sheet, MARGIN + 3 * columns + 2 * GAP + 8, top, map.height, bar);
     sheet.png()
 }
 
@@ -70,21 +72,46 @@ fn grey(stretch: &Stretch, values: Values<'_>) -> (Picture, f64) {
     (stretch.picture(Values { width, height, channels: values.channels, pixels: &pixels }), scale)
 }
 
-/// An anomaly map in colour, and the value of its lightest colour.
-pub fn heat(values: Values<'_>) -> (Picture, f32) {
-    let (width, height, pixels, _) = fit(values, SIDE, Shrink::Max);
-    let highest = pixels.iter().copied().filter(|value| value.is_finite()).fold(0.0, f32::max);
-    let full = if highest > 0.0 { highest } else { 1.0 };
-    let rgb = pixels.iter().flat_map(|value| inferno(value / full)).collect();
-    (Picture { width, height, rgb }, full)
+/// What the colours of an anomaly map mean: from 0 to `highest`, by their square root where the range is wide.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bar {
+    /// Value of the lightest colour.
+    pub highest: f32,
+    /// Whether the colour goes by the square root.
+    pub root: bool,
 }
 
-/// Outlines a region of the frame, with a line that stays visible on any picture.
-pub fn draw_box(picture: &mut Picture, (x, y, width, height): Region, scale: f64) {
+/// An anomaly map in colour; one pixel of a thousand sigma shall not leave everything else black.
+pub fn heat(values: Values<'_>) -> (Picture, Bar) {
+    let (width, height, pixels, _) = fit(values, SIDE, Shrink::Max);
+    let highest = pixels.iter().copied().filter(|value| value.is_finite()).fold(0.0, f32::max);
+    let bar = Bar { highest: if highest > 0.0 { highest } else { 1.0 }, root: highest > WIDE };
+    let place = |value: f32| if bar.root { (value / bar.highest).max(0.0).sqrt() } else { value / bar.highest };
+    let rgb = pixels.iter().flat_map(|value| inferno(place(*value))).collect();
+    (Picture { width, height, rgb }, bar)
+}
+
+/// Outlines regions of the frame; where they overlap or touch, what they cover together.
+pub fn outline(picture: &mut Picture, regions: &[Region], scale: f64) {
+    let (wide, high) = (picture.width, picture.height);
     let at = |value: usize| (value as f64 * scale).round() as usize;
-    let (left, top) = (at(x), at(y));
-    let (wide, high) = (at(x + width).saturating_sub(left).max(3), at(y + height).saturating_sub(top).max(3));
-    picture.outline(left, top, wide, high, 2, VERMILION);
+    let mut covered = vec![false; wide * high];
+    for &(x, y, width, height) in regions {
+        for row in at(y)..at(y + height).min(high) {
+            let (left, right) = (at(x).min(wide), at(x + width).min(wide));
+            covered[row * wide + left..row * wide + right.max(left)].fill(true);
+        }
+    }
+    let inside = |x: usize, y: usize| x < wide && y < high && covered[y * wide + x];
+    for y in 0..high {
+        for x in 0..wide {
+            let corners = [(x.wrapping_sub(LINE), y.wrapping_sub(LINE)), (x + LINE, y.wrapping_sub(LINE))];
+            let others = [(x.wrapping_sub(LINE), y + LINE), (x + LINE, y + LINE)];
+            if inside(x, y) && !corners.iter().chain(&others).all(|corner| inside(corner.0, corner.1)) {
+                picture.set(x, y, ORANGE);
+            }
+        }
+    }
 }
 
 fn header(sheet: &mut Picture, panel: &Panel<'_>, width: usize) {
@@ -96,8 +123,8 @@ fn header(sheet: &mut Picture, panel: &Panel<'_>, width: usize) {
     }
 }
 
-/// The colours from 0 (bottom) to `highest` (top), with five ticks.
-fn scale_bar(sheet: &mut Picture, x: usize, y: usize, height: usize, highest: f32) {
+/// The colours from 0 (bottom) to the highest (top), with five ticks.
+fn scale_bar(sheet: &mut Picture, x: usize, y: usize, height: usize, bar: Bar) {
     let frame: Rgb = MUTED;
     for row in 0..height {
         let level = 1.0 - row as f32 / (height.max(2) - 1) as f32;
@@ -110,7 +137,13 @@ fn scale_bar(sheet: &mut Picture, x: usize, y: usize, height: usize, highest: f3
         sheet.fill(x + BAR, place, 4, 1, frame);
         let half = Size::Small.height() / 2;
         let label = place.saturating_sub(half).clamp(y, (y + height).saturating_sub(2 * half));
-        sheet.text(x + BAR + 7, label, &short(share * highest), Size::Small, INK);
+        sheet.text(
+            x + BAR + 7,
+            label,
+            &short(bar.highest * if bar.root { share * share } else { share }),
+            Size::Small,
+            INK,
+        );
     }
 }
 
@@ -138,14 +171,27 @@ mod tests {
         let has = |colour: Rgb| {
             (0..plane).filter(|i| (0..3).all(|c| back.pixels[c * plane + i] == f32::from(colour[c]))).count()
         };
-        assert!(has(VERMILION) > 4 * 250);
+        assert_eq!(has(ORANGE), 256 * 256 - 252 * 252);
         assert!(has(inferno(1.0)) >= 64, "the one hot pixel, eight times as large");
     }
 
     #[test]
     fn a_map_of_nothing_is_dark_and_has_a_scale() {
-        let (picture, highest) = heat(Values::grey(2, 2, &[0.0; 4]));
-        assert_eq!(highest, 1.0);
+        let (picture, bar) = heat(Values::grey(2, 2, &[0.0; 4]));
+        assert_eq!(bar, Bar { highest: 1.0, root: false });
         assert_eq!(picture.at(0, 0), inferno(0.0));
+        let (picture, bar) = heat(Values::grey(1, 2, &[400.0, 100.0]));
+        assert_eq!(bar, Bar { highest: 400.0, root: true });
+        assert_eq!(picture.at(0, picture.height - 1), inferno(0.5));
+    }
+
+    #[test]
+    fn tiles_that_touch_get_one_outline() {
+        let mut picture = Picture::new(40, 20);
+        outline(&mut picture, &[(4, 4, 8, 8), (10, 4, 10, 8), (38, 18, 99, 99)], 1.0);
+        assert_eq!(picture.at(4, 8), ORANGE);
+        assert_eq!(picture.at(11, 8), crate::draw::colour::PAPER);
+        assert_eq!(picture.at(19, 8), ORANGE);
+        assert_eq!(picture.at(39, 19), ORANGE);
     }
 }

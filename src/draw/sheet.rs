@@ -3,7 +3,7 @@
 use super::Values;
 use super::canvas::{Picture, Size, keep_end};
 use super::colour::{INK, MUTED, Rgb};
-use super::panel::{Region, draw_box};
+use super::panel::{Region, outline};
 use super::stretch::{Shrink, Stretch, fit};
 
 /// Side of the square a picture is fitted into, pixels.
@@ -39,9 +39,7 @@ pub fn thumbnail(values: Values<'_>, boxes: &[Region]) -> Picture {
     let stretch = Stretch::of(values.pixels);
     let (width, height, pixels, scale) = fit(values, SIDE, Shrink::Mean);
     let mut picture = stretch.picture(Values { width, height, channels: values.channels, pixels: &pixels });
-    for region in boxes {
-        draw_box(&mut picture, *region, scale);
-    }
+    outline(&mut picture, boxes, scale);
     picture
 }
 

@@ -15,22 +15,21 @@ use polars::sql::SQLContext;
 use rayon::prelude::*;
 use tracing::warn;
 
+use super::schema::Table;
 use crate::error::{Failure, Kind, Result};
-
-/// The tables, in the order people meet them.
-pub const TABLES: [&str; 4] = ["scores", "anomalies", "denoised", "rejected"];
 
 /// The report tables of one state folder, as they were when it was opened.
 pub struct Reports {
     context: SQLContext,
     state: PathBuf,
-    tables: Vec<Table>,
+    tables: Vec<Found>,
 }
 
-/// A table that has rows.
-struct Table {
+/// A table as it was found.
+struct Found {
     name: &'static str,
     schema: Schema,
+    parts: usize,
 }
 
 impl Reports {
@@ -42,13 +41,14 @@ impl Reports {
     pub fn open(state: &Path) -> Result<Self> {
         let context = SQLContext::new();
         let mut tables = Vec::new();
-        for name in TABLES {
+        for table in Table::ALL {
+            let name = table.name();
             let (parts, schema) = readable(list_parts(&state.join("reports").join(name))?);
-            if parts.is_empty() {
-                continue;
-            }
-            context.register(name, scan(&parts, &schema).map_err(internal)?);
-            tables.push(Table { name, schema: with_partitions(schema) });
+            let rows = if parts.is_empty() { empty(table) } else { scan(&parts, &schema) };
+            let mut rows = rows.map_err(internal)?;
+            let schema = rows.collect_schema().map_err(internal)?;
+            context.register(name, rows);
+            tables.push(Found { name, schema: schema.as_ref().clone(), parts: parts.len() });
         }
         Ok(Self { context, state: state.to_path_buf(), tables })
     }
@@ -56,47 +56,35 @@ impl Reports {
     /// Runs one SQL statement and collects its rows.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for SQL that is wrong, with the tables and columns there are; [`Kind::Data`] when a table it names
-    /// has no rows yet.
+    /// [`Kind::Usage`] for SQL that is wrong, with the tables and columns there are.
     pub fn query(&mut self, sql: &str) -> Result<DataFrame> {
-        if let Some(name) = self.empty_table_in(sql) {
-            let message =
-                format!("{name} has no rows yet: nothing of the kind was written to {}", self.state.display());
-            return Err(Failure::new(Kind::Data, message).hint(self.describe()));
-        }
         let outcome = self.context.execute(&with_points(sql)).and_then(LazyFrame::collect);
         outcome.map_err(|error| {
             Failure::new(Kind::Usage, format!("the query failed: {}", plain(&error.to_string()))).hint(self.describe())
         })
     }
 
-    /// Whether the table has rows.
+    /// Whether anything was ever written to the table.
     pub fn has(&self, table: &str) -> bool {
-        self.tables.iter().any(|known| known.name == table)
-    }
-
-    /// The columns of a table; empty for one without rows.
-    pub fn columns(&self, table: &str) -> Vec<String> {
-        let known = self.tables.iter().find(|known| known.name == table);
-        known.map(|table| table.schema.iter_names().map(ToString::to_string).collect()).unwrap_or_default()
+        self.tables.iter().any(|known| known.name == table && known.parts > 0)
     }
 
     /// The tables and columns there are, a line each.
     pub fn describe(&self) -> String {
-        if self.tables.is_empty() {
-            return format!("no rows yet: nothing has been scored into {}", self.state.display());
-        }
-        let line = |table: &Table| {
+        let line = |table: &Found| {
             let columns: Vec<&str> = table.schema.iter_names().map(PlSmallStr::as_str).collect();
-            format!("\n  {}: {}", table.name, columns.join(", "))
+            let note = if table.parts == 0 { " (no rows yet)" } else { "" };
+            format!("\n  {}{note}: {}", table.name, columns.join(", "))
         };
         format!("tables and their columns:{}", self.tables.iter().map(line).collect::<String>())
     }
 
-    /// The first known table without rows that the statement reads.
-    fn empty_table_in(&self, sql: &str) -> Option<String> {
+    /// Says, where it is so, that a table the statement reads was never written to.
+    pub fn note_on(&self, sql: &str) -> Option<String> {
         let named = polars::sql::extract_table_identifiers(sql, false, true).ok()?;
-        named.into_iter().find(|name| TABLES.contains(&name.as_str()) && !self.has(name))
+        let unwritten = |name: &&String| self.tables.iter().any(|t| t.name == name.as_str() && t.parts == 0);
+        let name = named.iter().find(unwritten)?;
+        Some(format!("{name} has no rows yet: nothing of the kind was written to {}", self.state.display()))
     }
 }
 
@@ -173,10 +161,12 @@ fn partitions(part: &Path) -> Schema {
     .collect()
 }
 
-fn with_partitions(mut schema: Schema) -> Schema {
-    schema.with_column("pipeline".into(), DataType::String);
-    schema.with_column("date".into(), DataType::Date);
-    schema
+/// A table that was never written to: every column, no rows.
+fn empty(table: Table) -> PolarsResult<LazyFrame> {
+    let mut rows = table.empty()?;
+    rows.with_column(Column::new_empty("pipeline".into(), &DataType::String))?;
+    rows.with_column(Column::new_empty("date".into(), &DataType::Date))?;
+    Ok(rows.lazy())
 }
 
 /// Numbers such as `1e-3` as `1.0e-3`: the parser takes a number without a point for a whole one and refuses the exponent.

@@ -115,3 +115,13 @@ fn csv_and_parquet_hold_every_row_and_the_table_says_what_it_leaves_out() {
     anomalyd(state.path(), &["SELECT * FROM scores", "--format", "parquet", "--out", file.to_str().unwrap()]).success();
     assert_eq!(ParquetReader::new(File::open(&file).unwrap()).finish().unwrap().height(), 120);
 }
+
+#[test]
+fn a_table_never_written_to_is_empty_and_says_so() {
+    let state = state();
+    let output = anomalyd(state.path(), &["SELECT source, pipeline FROM rejected WHERE date > '2026-01-01'"]).success();
+    assert!(String::from_utf8_lossy(&output.get_output().stdout).contains("0 rows"));
+    assert!(String::from_utf8_lossy(&output.get_output().stderr).contains("rejected has no rows yet"));
+    let rows = Reports::open(state.path()).unwrap().query("SELECT * FROM anomalies").unwrap();
+    assert!(rows.column("input_png").is_ok() && rows.column("tiles").is_ok() && rows.column("date").is_ok());
+}

@@ -55,9 +55,8 @@ fn a_flagged_frame_becomes_a_picture_with_its_tiles_outlined() {
     assert_eq!(output, b"aa11.png\n");
     let picture = decode(&fs::read(state.path().join("aa11.png")).unwrap(), None).unwrap();
     let plane = picture.width * picture.height;
-    let vermilion =
-        |at: usize| [213.0, 94.0, 0.0].iter().enumerate().all(|(c, v)| picture.pixels[c * plane + at] == *v);
-    assert!((0..plane).filter(|at| vermilion(*at)).count() > 1000, "the outline of the one tile");
+    let orange = |at: usize| [230.0, 159.0, 0.0].iter().enumerate().all(|(c, v)| picture.pixels[c * plane + at] == *v);
+    assert!((0..plane).filter(|at| orange(*at)).count() > 1000, "the outline of the one tile");
 }
 
 #[test]

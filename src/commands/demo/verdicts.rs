@@ -1,10 +1,10 @@
 //! Verdicts against the truth: lines as they are committed, a table at the end, a contact sheet of what was flagged.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use crate::commands::cells::{flag, number, number_text, string};
+use crate::commands::cells::{flag, number, p_text, string};
 use crate::commands::show::{INPUT, picture, regions};
 use crate::draw::colour::{GREEN, VERMILION};
 use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail};
@@ -76,7 +76,7 @@ impl Board {
             let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.verdict.is_none()) else { continue };
             let flagged = flag(&rows, "is_anomaly", row);
             let score = number(&rows, "score", row).unwrap_or(f64::NAN);
-            let p_value = number(&rows, "p_value", row).map_or("?".to_string(), number_text);
+            let p_value = p_text(number(&rows, "p_value", row));
             println!("{}", line(&key, flagged, &p_value, entry.kind.as_deref(), colour));
             entry.verdict = Some(Verdict { flagged, score, frame_id: string(&rows, "frame_id", row) });
         }
@@ -128,9 +128,8 @@ impl Board {
         if rejected > 0 {
             text.push_str(&format!("rejected: {rejected}\n"));
         }
-        let missed = self.missed();
-        if !missed.is_empty() {
-            text.push_str(&format!("missed: {}\n", missed.join(", ")));
+        for (kind, (missed, all)) in self.missed() {
+            text.push_str(&format!("missed {missed} of {all} with {}\n", kind.replace('_', " ")));
         }
         text
     }
@@ -140,15 +139,18 @@ impl Board {
         Confusion::count(entries.filter_map(|entry| Some((entry.kind.is_some(), entry.verdict.as_ref()?.flagged))))
     }
 
-    /// Anomalous frames that were passed, with their kind.
-    fn missed(&self) -> Vec<String> {
-        let passed = |entry: &Entry| entry.verdict.as_ref().is_some_and(|verdict| !verdict.flagged);
-        let missed = self.entries.iter().filter(|(_, entry)| passed(entry));
-        let mut lines: Vec<String> = missed
-            .filter_map(|((_, name), entry)| Some(format!("{name} ({})", entry.kind.as_deref()?.replace('_', " "))))
-            .collect();
-        lines.sort();
-        lines
+    /// Kinds of which a frame was passed: how many were, of how many.
+    fn missed(&self) -> BTreeMap<&str, (usize, usize)> {
+        let mut counts = BTreeMap::new();
+        for entry in self.entries.values() {
+            if let (Some(kind), Some(verdict)) = (entry.kind.as_deref(), &entry.verdict) {
+                let (missed, all) = counts.entry(kind).or_insert((0, 0));
+                *missed += usize::from(!verdict.flagged);
+                *all += 1;
+            }
+        }
+        counts.retain(|_, (missed, _)| *missed > 0);
+        counts
     }
 }
 
@@ -165,7 +167,7 @@ pub fn sheet(state: &Path, board: &Board, pipelines: &Path) -> Result<Vec<u8>> {
             let key = (string(&rows, "pipeline", row), string(&rows, "source", row));
             let kind = board.entries.get(&key).and_then(|entry| entry.kind.as_deref());
             let seen = picture(&rows, row, INPUT)?;
-            let p_value = number(&rows, "p_value", row).map_or("?".to_string(), number_text);
+            let p_value = p_text(number(&rows, "p_value", row));
             tiles.push(Tile {
                 image: thumbnail(seen.values(), &regions(&rows, row, pipelines)),
                 caption: vec![key.1, format!("p {p_value}, truth: {}", kind.unwrap_or("normal").replace('_', " "))],
@@ -192,7 +194,7 @@ fn line((pipeline, name): &(String, String), flagged: bool, p_value: &str, kind:
         (false, false) => ("", "2"),
     };
     let verdict = if flagged { "FLAGGED" } else { "normal" };
-    let text = format!("{pipeline:<10} {name:<22} {verdict:<8} p {p_value:<10} truth: {truth:<17} {mark}");
+    let text = format!("{pipeline:<10} {name:<22} {verdict:<8} p {p_value:<8} truth: {truth:<17} {mark}");
     if colour { format!("\x1b[{paint}m{}\x1b[0m", text.trim_end()) } else { text.trim_end().to_string() }
 }
 
