@@ -11,8 +11,8 @@ use crate::settings::Settings;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Pipelines, by name or as paths of their files [default: all that have an inbox].
-    #[arg(value_name = "PIPELINE")]
-    pub names: Vec<String>,
+    #[arg(id = "watched", value_name = "PIPELINE")] // `pipelines` is the id of the global flag
+    pub pipelines: Vec<String>,
     /// Drain the inboxes, then exit.
     #[arg(long)]
     pub once: bool,
@@ -40,10 +40,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
 }
 
 fn load(args: &Args, settings: &Settings) -> Result<Vec<Plan>> {
-    let mut pipelines = if args.names.is_empty() {
+    let mut pipelines = if args.pipelines.is_empty() {
         with_inbox(&settings.pipelines, args.inbox.is_some())?
     } else {
-        args.names.iter().map(|given| Pipeline::load(given, &settings.pipelines)).collect::<Result<Vec<_>>>()?
+        args.pipelines.iter().map(|given| Pipeline::load(given, &settings.pipelines)).collect::<Result<Vec<_>>>()?
     };
     if let Some(inbox) = &args.inbox {
         let [pipeline] = &mut pipelines[..] else {
