@@ -7,12 +7,14 @@
 //! acknowledged in the ledger when all its frames are committed, and not before: whatever happens, it is found again.
 
 mod budget;
+mod crew;
 mod decode;
 mod flight;
 mod intake;
 mod judge;
 mod lane;
 mod progress;
+mod pulse;
 mod stages;
 mod supervise;
 mod tables;
@@ -22,7 +24,7 @@ mod write;
 pub use intake::Intake;
 pub use lane::{Judge, Lane, Plan};
 pub use progress::{Progress, Summary};
-pub use supervise::{Orders, run};
+pub use supervise::{Orders, inbox_of, run};
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 mod lock;
 mod read;
 mod settle;
+mod suspects;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::watch::Stat;
 pub use lock::Lock;
 pub use read::{Counts, Reader, Scoring};
 pub use settle::settle;
+pub use suspects::Suspect;
 
 /// Version of the tables below.
 const VERSION: i64 = 1;
@@ -92,19 +94,6 @@ pub struct FileRow {
     pub outcome: Outcome,
     /// Frames in this batch.
     pub frames: u64,
-}
-
-/// A file that was being worked on when a process died.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suspect {
-    /// Its pipeline.
-    pub pipeline: String,
-    /// Its name in the inbox, bytes.
-    pub path: Vec<u8>,
-    /// What it was.
-    pub stat: Stat,
-    /// Times a process died over it.
-    pub tries: u32,
 }
 
 /// The ledger, open for writing; one process at a time, see [`Lock`].
@@ -233,7 +222,8 @@ impl Ledger {
                 [batch],
             )?;
             if suspects {
-                for file in files.iter().filter(|file| file.outcome != Outcome::Partial) {
+                // Some of its frames are progress too: what is blamed is a file that gets nowhere.
+                for file in files {
                     transaction.execute(
                         "DELETE FROM attempts WHERE pipeline = ?1 AND path = ?2",
                         params![file.pipeline, file.path],
@@ -272,47 +262,6 @@ impl Ledger {
             ids.into_iter()
                 .map(|id| Ok((id, parts.query_map([id], read_part)?.collect::<rusqlite::Result<Vec<Part>>>()?)))
                 .collect()
-        })
-    }
-
-    /// Counts one more try against each file, and returns the new numbers. A file that has changed starts anew.
-    ///
-    /// # Errors
-    /// [`Kind::Io`].
-    pub fn blame(&mut self, files: &[Suspect]) -> Result<()> {
-        self.suspects |= !files.is_empty();
-        self.run(|connection| {
-            let transaction = connection.transaction()?;
-            for Suspect { pipeline, path, stat, .. } in files {
-                let (size, inode) = (stat.size as i64, stat.inode as i64);
-                transaction.execute(
-                    "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, 1) ON CONFLICT DO UPDATE SET
-                     tries = CASE WHEN size = ?3 AND mtime_ns = ?4 AND inode = ?5 THEN tries + 1 ELSE 1 END,
-                     size = ?3, mtime_ns = ?4, inode = ?5",
-                    params![pipeline, path, size, stat.mtime_ns, inode],
-                )?;
-            }
-            transaction.commit()
-        })
-    }
-
-    /// Every file with tries against it, those with the fewest first.
-    ///
-    /// # Errors
-    /// [`Kind::Io`].
-    pub fn suspects(&mut self) -> Result<Vec<Suspect>> {
-        self.run(|connection| {
-            let mut query = connection
-                .prepare("SELECT pipeline, path, size, mtime_ns, inode, tries FROM attempts ORDER BY tries, path")?;
-            let rows = query.query_map([], |row| {
-                let stat = Stat {
-                    size: row.get::<_, i64>(2)? as u64,
-                    mtime_ns: row.get(3)?,
-                    inode: row.get::<_, i64>(4)? as u64,
-                };
-                Ok(Suspect { pipeline: row.get(0)?, path: row.get(1)?, stat, tries: row.get(5)? })
-            })?;
-            rows.collect()
         })
     }
 

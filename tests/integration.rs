@@ -5,6 +5,8 @@ mod integration {
     mod demo;
     mod draw;
     mod query;
+    mod score;
     mod show;
     mod simulate;
+    mod watch;
 }

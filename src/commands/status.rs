@@ -11,7 +11,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Counts, Lock, Reader};
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
-use crate::watch::{Stat, files_below};
+use crate::watch::{Known, Stat, files_below};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -74,15 +74,21 @@ fn gather(settings: &Settings) -> Result<Status> {
     // A pipeline folder that cannot be read hides no counts: the ledger knows the names too.
     let pipelines = super::pipelines(&settings.pipelines).unwrap_or_default();
     if !settings.state.join("ledger.sqlite").exists() {
-        let names = pipelines.into_iter().map(|pipeline| (pipeline.name, Line::default()));
-        return Ok(Status { running: false, pipelines: names.collect() });
+        let line = |pipeline: Pipeline| {
+            let waiting = waiting(&Known::default(), &pipeline);
+            (pipeline.name, Line { waiting, counts: Counts::default() })
+        };
+        return Ok(Status { running: false, pipelines: pipelines.into_iter().map(line).collect() });
     }
     let reader = Reader::open(&settings.state)?;
     let mut lines = BTreeMap::new();
     for pipeline in &pipelines {
         lines.insert(
             pipeline.name.clone(),
-            Line { waiting: waiting(&reader, pipeline)?, counts: reader.counts(&pipeline.name)? },
+            Line {
+                waiting: waiting(&known(&reader, &pipeline.name)?, pipeline),
+                counts: reader.counts(&pipeline.name)?,
+            },
         );
     }
     for name in reader.pipelines()? {
@@ -94,15 +100,16 @@ fn gather(settings: &Settings) -> Result<Status> {
     Ok(Status { running: Lock::is_held(&settings.state), pipelines: lines })
 }
 
-/// Files in the inbox that have not ended under the model that scored last.
-fn waiting(reader: &Reader, pipeline: &Pipeline) -> Result<Option<u64>> {
-    let Some(inbox) = pipeline.spec.inbox.as_deref().filter(|inbox| inbox.is_dir()) else { return Ok(None) };
-    let known = match reader.last_identity(&pipeline.name)? {
-        Some((identity, _)) => reader.known(identity)?,
-        None => crate::watch::Known::default(),
-    };
+/// The files that ended under the model that scored last.
+fn known(reader: &Reader, pipeline: &str) -> Result<Known> {
+    reader.last_identity(pipeline)?.map_or_else(|| Ok(Known::default()), |(identity, _)| reader.known(identity))
+}
+
+/// Files in the inbox that are not known; `None` where there is no inbox.
+fn waiting(known: &Known, pipeline: &Pipeline) -> Option<u64> {
+    let inbox = pipeline.spec.inbox.as_deref().filter(|inbox| inbox.is_dir())?;
     let name =
         |path: &Path| path.strip_prefix(inbox).map(|name| name.as_os_str().as_bytes().to_vec()).unwrap_or_default();
     let open = files_below(inbox).filter(|(path, meta)| !known.contains(&name(path), Stat::from(meta)));
-    Ok(Some(open.count() as u64))
+    Some(open.count() as u64)
 }

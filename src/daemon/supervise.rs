@@ -1,31 +1,26 @@
 //! Starts the stages, waits for signals, stops them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracing::{error, info, warn};
 
-use super::budget::Budget;
-use super::decode::Decoder;
-use super::flight::Flight;
-use super::intake::{self, Feeder, Intake};
-use super::judge::Bench;
+use super::crew::{Crew, Ended};
+use super::intake::{self, Intake};
 use super::lane::{Lane, Plan};
 use super::progress::{Progress, Summary};
-use super::stages::{Job, Stop};
-use super::work::{self, Work};
-use super::write::{Batch, Flush, Writer};
+use super::pulse::{Pulse, notify};
+use super::work;
 use crate::error::{Failure, Kind, Result};
-use crate::ledger::{Ledger, Lock, Reader, Suspect, settle};
+use crate::ledger::{Ledger, Lock, Suspect, settle};
+use crate::pipeline::Pipeline;
 use crate::report::writer::Store;
 use crate::settings::Settings;
-use crate::watch::{Inbox, check_inbox};
+use crate::watch::check_inbox;
 
 /// Share of the grace in which files that are queued are still begun.
 const DRAIN_SHARE: f64 = 0.5;
@@ -38,12 +33,6 @@ pub struct Orders<'a> {
     pub load: &'a dyn Fn() -> Result<Vec<Plan>>,
     /// Is shown the counters, ten times a second, where there is one.
     pub view: Option<&'a dyn Fn(&Progress)>,
-}
-
-/// A stage's message to the supervisor: it has ended, well or not.
-struct Ended {
-    stage: &'static str,
-    outcome: Result<()>,
 }
 
 /// Runs the stages until the intake ends or a signal comes. What had been begun by a process that died is settled first.
@@ -83,15 +72,19 @@ fn inboxes(settings: &Settings, orders: &Orders<'_>, plans: &[Plan]) -> Result<V
     if matches!(orders.intake, Intake::Paths(_)) {
         return Ok(Vec::new());
     }
-    let mut roots: Vec<PathBuf> = Vec::new();
-    for Plan { pipeline, .. } in plans {
-        let inbox = pipeline.spec.inbox.as_ref().ok_or_else(|| {
-            Failure::new(Kind::Settings, format!("{}: no inbox", pipeline.path.display()))
-                .hint("add `inbox = \"DIR\"` at the top of the pipeline file, or give --inbox DIR")
-        })?;
-        roots.push(check_inbox(inbox, &settings.state)?);
-    }
-    Ok(roots)
+    plans.iter().map(|plan| inbox_of(&plan.pipeline, &settings.state)).collect()
+}
+
+/// The inbox of a pipeline, canonical, and fit to be watched.
+///
+/// # Errors
+/// [`Kind::Settings`] where the pipeline names none; those of [`check_inbox`].
+pub fn inbox_of(pipeline: &Pipeline, state: &Path) -> Result<PathBuf> {
+    let inbox = pipeline.spec.inbox.as_ref().ok_or_else(|| {
+        Failure::new(Kind::Settings, format!("{}: no inbox", pipeline.path.display()))
+            .hint("add `inbox = \"DIR\"` at the top of the pipeline file, or give --inbox DIR")
+    })?;
+    check_inbox(inbox, state)
 }
 
 fn enter(plans: Vec<Plan>, ledger: &mut Ledger) -> Result<Vec<Arc<Lane>>> {
@@ -101,141 +94,6 @@ fn enter(plans: Vec<Plan>, ledger: &mut Ledger) -> Result<Vec<Arc<Lane>>> {
 fn describe(lanes: &[Arc<Lane>]) -> String {
     let each: Vec<String> = lanes.iter().map(|lane| format!("{}@{}", lane.name, lane.identity.model_version)).collect();
     each.join(", ")
-}
-
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        warn!(%error, "cannot notify the service manager");
-    }
-}
-
-/// The threads of a run.
-struct Crew {
-    state: PathBuf,
-    jobs: Option<Sender<Job>>,
-    feeders: Vec<JoinHandle<()>>,
-    feeding: Arc<Stop>,
-    stop: Arc<Stop>,
-    progress: Arc<Progress>,
-    started: Instant,
-}
-
-impl Crew {
-    /// Starts the stages, the last one first.
-    fn start(settings: &Settings, store: Store, watched: bool, events: &UnboundedSender<Ended>) -> Result<Self> {
-        let (progress, stop, flight) = (Arc::<Progress>::default(), Arc::<Stop>::default(), Arc::<Flight>::default());
-        let (jobs, job_queue) = bounded(settings.queue_files);
-        let (items, item_queue) = bounded(settings.queue_frames);
-        let (rows, row_queue) = bounded(settings.queue_frames);
-        let age = Duration::from_millis(settings.flush_ms);
-        let flush = Flush { rows: settings.flush_rows, bytes: settings.flush_bytes, age };
-        let (flight_too, progress_too) = (flight.clone(), progress.clone());
-        let ledger = Ledger::open(&settings.state)?;
-        let writer = Writer {
-            rows: row_queue,
-            ledger,
-            store,
-            flush,
-            flight: flight_too,
-            progress: progress_too,
-            batch: Batch::default(),
-        };
-        spawn("write", events, move || writer.run())?;
-        let work = Work::new(&settings.state, "score")?;
-        let bench =
-            Bench { items: item_queue, rows, batch_frames: settings.batch_frames, work, progress: progress.clone() };
-        spawn("score", events, move || bench.run())?;
-        let (files, frames) = (Budget::new(settings.queue_bytes / 2), Budget::new(settings.queue_bytes));
-        for worker in 0..settings.decoders() {
-            let decoder = Decoder {
-                jobs: job_queue.clone(),
-                items: items.clone(),
-                flight: flight.clone(),
-                ledger: Reader::open(&settings.state)?,
-                limits: settings.limits,
-                files: files.clone(),
-                frames: frames.clone(),
-                work: Work::new(&settings.state, &format!("decode-{worker}"))?,
-                progress: progress.clone(),
-                stop: stop.clone(),
-                watched,
-            };
-            spawn("decode", events, move || decoder.run())?;
-        }
-        let state = settings.state.clone();
-        Ok(Self {
-            state,
-            jobs: Some(jobs),
-            feeders: Vec::new(),
-            feeding: Arc::default(),
-            stop,
-            progress,
-            started: Instant::now(),
-        })
-    }
-
-    /// Starts the intake: one thread a lane. The stages end when the last one does, unless a reload may bring others.
-    fn feed(&mut self, lanes: &[Arc<Lane>], roots: &[PathBuf], intake: &Intake, suspects: &[Suspect]) -> Result<()> {
-        let Some(jobs) = self.jobs.clone() else { return Ok(()) };
-        let reader = Reader::open(&self.state)?;
-        self.feeding = Arc::default();
-        for (index, lane) in lanes.iter().enumerate() {
-            let feeder = Feeder::new(lane.clone(), jobs.clone(), self.feeding.clone(), self.progress.clone(), suspects);
-            let known = reader.known(lane.number)?;
-            let work: Box<dyn FnOnce() + Send> = match intake {
-                Intake::Watch { once } => {
-                    let (once, hints) = (*once, intake::hints(lane, &roots[index]));
-                    let inbox = Inbox::new(roots[index].clone(), &lane.watch, known);
-                    Box::new(move || feeder.watch(inbox, &hints, once))
-                }
-                Intake::Paths(paths) => {
-                    let (paths, state) = (paths.clone(), self.state.clone());
-                    Box::new(move || feeder.paths(&paths, &known, &state))
-                }
-            };
-            let thread = std::thread::Builder::new().name(format!("in-{}", lane.name)).spawn(work);
-            self.feeders
-                .push(thread.map_err(|error| Failure::new(Kind::Internal, format!("cannot start a thread: {error}")))?);
-        }
-        if !matches!(intake, Intake::Watch { once: false }) {
-            self.jobs = None;
-        }
-        Ok(())
-    }
-
-    /// Ends the intake; the stages drain and end after it.
-    fn stop(&mut self, drain: Duration) {
-        let drain_ms = drain.as_millis() as u64;
-        self.feeding.stop(drain_ms);
-        self.stop.stop(drain_ms);
-        self.jobs = None;
-    }
-
-    /// Ends the intake alone, for others to take its place.
-    fn stop_feeding(&mut self) {
-        self.feeding.stop(0);
-        for feeder in self.feeders.drain(..) {
-            let _ = feeder.join();
-        }
-    }
-}
-
-fn spawn(
-    stage: &'static str,
-    events: &UnboundedSender<Ended>,
-    work: impl FnOnce() -> Result<()> + Send + 'static,
-) -> Result<()> {
-    let events = events.clone();
-    let guarded = move || {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
-            .unwrap_or_else(|_| Err(Failure::new(Kind::Internal, format!("the {stage} stage panicked"))));
-        let _ = events.send(Ended { stage, outcome });
-    };
-    std::thread::Builder::new()
-        .name(stage.into())
-        .spawn(guarded)
-        .map(drop)
-        .map_err(|error| Failure::new(Kind::Internal, format!("cannot start a thread: {error}")))
 }
 
 /// A run under way.
@@ -312,6 +170,7 @@ impl Shift<'_> {
         });
         let outcome = fresh.and_then(|(lanes, roots)| {
             self.crew.stop_feeding();
+            self.crew.settle_down(Duration::from_secs(10));
             self.crew.feed(&lanes, &roots, &self.orders.intake, &self.suspects)?;
             info!(models = %describe(&lanes), "ready");
             Ok(())
@@ -324,32 +183,4 @@ impl Shift<'_> {
 
 fn listen(kind: SignalKind) -> Result<Signal> {
     signal(kind).map_err(|error| Failure::new(Kind::Internal, format!("cannot listen for signals: {error}")))
-}
-
-/// Tells the service manager that something moves, or that there is nothing to do; silence when the stages are stuck.
-struct Pulse {
-    beats: u64,
-    watchdog: bool,
-}
-
-impl Pulse {
-    fn new() -> Self {
-        Self { beats: 0, watchdog: sd_notify::watchdog_enabled().is_some() }
-    }
-
-    fn beat(&mut self, progress: &Progress) {
-        let beats = progress.beats.load(std::sync::atomic::Ordering::Relaxed);
-        let moved = std::mem::replace(&mut self.beats, beats) != beats;
-        if self.watchdog && (moved || progress.under_way() == 0) {
-            notify(&[NotifyState::Watchdog]);
-        }
-        if moved {
-            let summary = progress.summary(Duration::from_secs(1));
-            let text = format!(
-                "{} waiting, {} scored, {} flagged, {} rejected",
-                summary.unfinished, summary.scored, summary.flagged, summary.rejected
-            );
-            notify(&[NotifyState::Status(&text)]);
-        }
-    }
 }

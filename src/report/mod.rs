@@ -5,5 +5,6 @@
 //! ```
 
 pub mod query;
+pub mod rows;
 pub mod schema;
 pub mod writer;

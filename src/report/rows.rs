@@ -1,0 +1,74 @@
+//! Rows on their way into the report tables.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::draw::png::Png16;
+use crate::score::{FlaggedTile, Identity, Verdict};
+
+/// A frame scored.
+#[derive(Debug, Clone)]
+pub struct ScoreRow {
+    /// See [`super::schema::frame_id`].
+    pub frame_id: String,
+    /// The file, as [`super::schema::source_name`] writes it.
+    pub source: Arc<str>,
+    /// BLAKE3 of the file, hex.
+    pub file_digest: Arc<str>,
+    /// Position of the frame in its file.
+    pub frame_index: u32,
+    /// When the frame was taken, where its header says so.
+    pub observed_at: Option<DateTime<Utc>>,
+    /// When the file was found.
+    pub received_at: DateTime<Utc>,
+    /// When the verdict was reached.
+    pub scored_at: DateTime<Utc>,
+    /// Width, height and channels of the frame in its file.
+    pub shape: [u32; 3],
+    /// The verdict; its maps are taken out.
+    pub verdict: Verdict,
+    /// By what it was judged.
+    pub identity: Arc<Identity>,
+}
+
+/// What `anomalies` holds beside the columns of `scores`.
+#[derive(Debug, Clone)]
+pub struct AnomalyExtra {
+    /// Latent mean.
+    pub latent_mean: Vec<f32>,
+    /// Tiles that stand out.
+    pub tiles: Vec<FlaggedTile>,
+    /// Input, denoised image and anomaly map.
+    pub pictures: Option<[Png16; 3]>,
+}
+
+/// A denoised image kept.
+#[derive(Debug, Clone)]
+pub struct DenoisedRow {
+    /// See [`super::schema::frame_id`].
+    pub frame_id: String,
+    /// The file.
+    pub source: Arc<str>,
+    /// Width, height and channels of the image.
+    pub shape: [u32; 3],
+    /// The image.
+    pub picture: Png16,
+}
+
+/// A file or frame that could not be scored.
+#[derive(Debug, Clone)]
+pub struct RejectedRow {
+    /// The file.
+    pub source: Arc<str>,
+    /// BLAKE3 of the file, hex, where it could be read.
+    pub file_digest: Option<Arc<str>>,
+    /// The frame; `None` for the whole file.
+    pub frame_index: Option<u32>,
+    /// The stable word of [`crate::image::Reason`].
+    pub reason: &'static str,
+    /// What exactly was wrong.
+    pub detail: String,
+    /// When the file was found.
+    pub received_at: DateTime<Utc>,
+}
