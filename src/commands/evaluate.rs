@@ -45,7 +45,7 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
     let mut scorer = Scorer::load(&pipeline, &settings.models, &settings.device)?;
-    let load = |paths: &[PathBuf]| data::load(paths, &pipeline.spec.input, &settings.limits.into());
+    let load = |paths: &[PathBuf]| data::load(paths, &pipeline.spec.input, &settings.limits);
     let (normal, anomalous, rejected) = if args.data.is_empty() {
         let (normal, anomalous) = (load(&args.normal)?, load(&args.anomalous)?);
         let rejected = normal.rejected.len() + anomalous.rejected.len();

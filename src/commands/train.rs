@@ -47,7 +47,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     }
     let device = device::pick(args.device.as_deref().unwrap_or(&settings.device))?;
     let stop = interrupt::flag()?;
-    let samples = data::load(&args.data, &pipeline.spec.input, &settings.limits.into())?;
+    let samples = data::load(&args.data, &pipeline.spec.input, &settings.limits)?;
     for (file, rejection) in samples.rejected.iter().take(10) {
         tracing::warn!(file = %file.display(), %rejection, "not used");
     }

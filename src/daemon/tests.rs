@@ -20,7 +20,7 @@ const SIDE: usize = 8;
 /// Set in the process that is killed: the folder it works in.
 const VICTIM: &str = "ANOMALYD_TEST_VICTIM";
 
-/// Flags frames whose mean is above 100; panics on a mean of 66, kills the process on one of 99.
+/// Flags frames whose mean is above 100; panics on a mean of 66, aborts the process on one of 99.
 struct Mean {
     identity: Identity,
     pause: Duration,
@@ -67,14 +67,12 @@ fn verdict(frame: &Prepared) -> Verdict {
 }
 
 fn plan(inbox: &Path, digest: &str, pause: Duration) -> Plan {
-    let text = format!(
-        "inbox = {inbox:?}\n[input]\nsize = {SIDE}\nchannels = 1\nscaling = {{ kind = \"linear\", black = 0, white = 1 }}\n{}",
-        include_str!("../../pipelines/digits.toml")
-            .split_once("[model]")
-            .map(|(_, rest)| format!("[model]{rest}"))
-            .unwrap()
-    );
+    let text = include_str!("../../pipelines/digits.toml").to_string();
     let mut pipeline = Pipeline::parse("mean", Path::new("mean.toml"), text).unwrap();
+    pipeline.spec.inbox = Some(inbox.to_path_buf());
+    pipeline.spec.input.size = SIDE;
+    pipeline.spec.input.clip = false;
+    pipeline.spec.input.scaling = crate::pipeline::Scaling::Linear { black: 0.0, white: 1.0 };
     pipeline.spec.watch.settle_ms = 60;
     let identity = Identity {
         model_version: "1".into(),
@@ -323,7 +321,7 @@ fn other_readers_see_the_same() {
     };
     let house = House::new();
     for index in 0..30 {
-        house.drop_image(&format!("{index}.png"), 85 + index);
+        house.drop_image(&format!("{index}.png"), 100 + index);
     }
     std::fs::write(house.inbox().join("junk"), b"junk").unwrap();
     house.once("m");
@@ -331,7 +329,7 @@ fn other_readers_see_the_same() {
     let output = Command::new(python)
         .arg(script)
         .arg(&house.settings.state)
-        .args(["scores=29", "anomalies=14", "denoised=14", "rejected=2"])
+        .args(["scores=30", "anomalies=29", "denoised=29", "rejected=1"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -18,7 +18,7 @@ fn model(channels: &[usize], norm: Norm, latent: Latent, likelihood: Likelihood)
 }
 
 fn input(size: usize, channels: usize, scaling: Scaling) -> Input {
-    Input { size, channels, scaling, resize: false, tile: None, max_blank: 0.1 }
+    Input { size, channels, scaling, resize: false, tile: None, max_blank: 0.1, clip: false }
 }
 
 fn uniform(n: usize, seed: u64) -> Vec<f32> {

@@ -96,6 +96,8 @@ const TIFF_EXCEPTIONS: &[(&str, &str)] = &[
     ("int16_zstd.tif", "unsupported: compression method ZSTD"),
     ("quad-tile.jpg.tiff", "unsupported: a TIFF of YCbCr"),
     ("tiled-jpeg-ycbcr.tif", "unsupported: a TIFF of YCbCr"),
+    // Its second sample is declared as neither colour nor alpha.
+    ("extra_bits_gray_8b.tiff", "unsupported: a TIFF of two bands"),
     // 65,537 strips of one pixel each: past the decoder's own limits.
     ("big_g4.tif", "corrupt: platform or format size limits"),
     // Another inverse cosine transform than libjpeg's: values differ by one here and there.
@@ -180,7 +182,9 @@ fn inspect_reports_a_frame_and_writes_its_physical_values() {
     let expected = &reference()["fits/astropy/scale.fits"][0];
     let frame = &report["frames"][0];
     assert_eq!(report["format"], "fits");
-    assert_eq!((&frame["min"], &frame["max"]), (&expected["min"], &expected["max"]));
+    for key in ["min", "max"] {
+        assert_eq!(frame[key].as_f64().unwrap() as f32, expected[key].as_f64().unwrap() as f32, "{key}");
+    }
     let written = decode(&out.path().join("scale-0.npy")).unwrap();
     assert_eq!(difference(&written[0], expected), None);
     assert!(command(&[]).contains("frame 0: 20 x 21"));
