@@ -32,7 +32,7 @@ pub struct Args {
     /// Pixels a side [default: 512 telescope, 256 detector].
     #[arg(long, value_name = "PX")]
     pub size: Option<usize>,
-    /// Put frames into normal/ and anomalous/<kind>/ instead of frames/.
+    /// Put frames into normal/ and `anomalous/<kind>/` instead of frames/.
     #[arg(long)]
     pub split: bool,
 }
