@@ -28,9 +28,9 @@ pub struct Png16 {
 
 /// Encodes `[channels, height, width]` values (grey, or RGB for three channels) at 16 bits.
 ///
-/// Whole numbers that span fewer than 65,536 keep `scale = 1`, so that counts come back exactly; other values come back
-/// within half a level of a 65,535th of their range. A blank (NaN) becomes the lowest level. Pixels missing at the end
-/// count as blank; further channels than the first, or the first three, are dropped.
+/// Whole numbers (to the precision of f32) that span fewer than 65,536 keep `scale = 1`, so that counts come back exactly;
+/// other values come back within half a level of a 65,535th of their range. A blank (NaN) becomes the lowest level. Pixels
+/// missing at the end count as blank; further channels than the first, or the first three, are dropped.
 pub fn png16(width: usize, height: usize, channels: usize, pixels: &[f32]) -> Png16 {
     let (offset, scale) = levels(pixels);
     let colours = if channels >= 3 { 3 } else { 1 };
@@ -118,8 +118,17 @@ fn levels(pixels: &[f32]) -> (f64, f64) {
     if !low.is_finite() {
         return (0.0, 1.0);
     }
-    let counts = high - low <= 65535.0 && finite().all(|value| value.fract() == 0.0);
-    (low, if counts || high <= low { 1.0 } else { (high - low) / 65535.0 })
+    match high - low {
+        0.0 => (low, 1.0),
+        range if range <= 65535.5 && finite().all(is_count) => (low.round(), 1.0),
+        range => (low, range / 65535.0),
+    }
+}
+
+/// Whether a value is a whole number, give or take what the way to the model's units and back costs in f32: counts shall
+/// leave as the counts that came.
+fn is_count(value: f32) -> bool {
+    (value - value.round()).abs() <= 1e-3 + 2e-6 * value.abs()
 }
 
 /// Writing to memory cannot fail for sizes that fit a PNG header; a picture without pixels is given one white pixel.
@@ -171,6 +180,15 @@ mod tests {
         assert_eq!((file.offset, file.scale), (980.0, 1.0));
         assert_eq!(decode(&file.bytes, None).unwrap().pixels, pixels);
         assert_eq!(decode(&file.bytes, Some((1.0, 0.5))).unwrap().pixels[1], 2501.0);
+    }
+
+    #[test]
+    fn counts_survive_the_way_through_the_models_units() {
+        let counts: Vec<f32> = (0..=60_000u16).step_by(7).map(f32::from).collect();
+        let values: Vec<f32> = counts.iter().map(|v| 200.0 + 15.0 * ((v - 200.0) / 15.0).asinh().sinh()).collect();
+        let file = png16(counts.len(), 1, 1, &values);
+        assert_eq!((file.offset, file.scale), (0.0, 1.0));
+        assert_eq!(decode(&file.bytes, None).unwrap().pixels, counts);
     }
 
     #[test]
