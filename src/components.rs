@@ -34,11 +34,15 @@ pub enum Component {
     BackgroundResidual,
     /// Mean scaled value of the input: how much is there at all (two-sided).
     Brightness,
+    /// Largest sum of the input along a straight line at any angle, noise units (asinh scaling only).
+    Trail,
+    /// How unlike its neighbours among normal sources the oddest source's profile is (asinh scaling only).
+    SourceShape,
 }
 
 impl Component {
     /// Every component, in the order of the report's columns.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::ReconstructionNll,
         Self::ExcessNll,
         Self::ConditionalLoss,
@@ -53,7 +57,14 @@ impl Component {
         Self::LineResidual,
         Self::BackgroundResidual,
         Self::Brightness,
+        Self::Trail,
+        Self::SourceShape,
     ];
+
+    /// Whether it takes pixels in units of the noise, as `asinh` scaling gives them, of a single channel.
+    pub fn needs_noise_units(self) -> bool {
+        matches!(self, Self::Trail | Self::SourceShape)
+    }
 
     /// The column's name.
     pub fn name(self) -> &'static str {
@@ -72,6 +83,8 @@ impl Component {
             Self::LineResidual => "line_residual",
             Self::BackgroundResidual => "background_residual",
             Self::Brightness => "brightness",
+            Self::Trail => "trail",
+            Self::SourceShape => "source_shape",
         }
     }
 }

@@ -7,10 +7,11 @@ use crate::error::Result;
 use crate::measure::{Measurement, Shapes, measure};
 use crate::model::device::Device;
 use crate::model::vae::Vae;
-use crate::pipeline::{Score, Spec};
+use crate::pipeline::Spec;
 use crate::prepare::Prepared;
 use crate::reference::Components;
 use crate::store::{Fitted, Version};
+use crate::trail::Lines;
 
 /// Tiles on the device at once: throughput is flat from 32 up.
 const BATCH: usize = 64;
@@ -20,6 +21,7 @@ pub struct Detector {
     vae: Vae,
     shapes: Shapes,
     wanted: Vec<Component>,
+    in_noise_units: bool,
     /// Distributions of normal tiles, and tails.
     pub fitted: Fitted,
 }
@@ -35,14 +37,22 @@ pub struct Examined {
 
 impl Detector {
     /// A detector of a network just fitted.
-    pub fn new(vae: Vae, fitted: Fitted, score: &Score) -> Self {
-        let wanted = score.wanted();
-        Self { shapes: shapes(&vae), vae, wanted, fitted }
+    pub fn new(vae: Vae, fitted: Fitted, spec: &Spec) -> Self {
+        let mut detector =
+            Self { shapes: shapes(&vae), vae, wanted: Vec::new(), in_noise_units: spec.input.in_noise_units(), fitted };
+        detector.want(spec.score.wanted());
+        detector
+    }
+
+    fn want(&mut self, wanted: Vec<Component>) {
+        self.shapes.lines = wanted.contains(&Component::Trail).then(|| Lines::new(self.shapes.size));
+        self.wanted = wanted;
     }
 
     /// From now on computes every component, not only those of the score: for ablations.
     pub fn want_all(&mut self) {
-        self.wanted = Component::ALL.to_vec();
+        let available = |component: &Component| self.in_noise_units || !component.needs_noise_units();
+        self.want(Component::ALL.into_iter().filter(available).collect());
     }
 
     /// Loads the weights of a version.
@@ -51,7 +61,7 @@ impl Detector {
     /// [`crate::error::Kind::Model`] when the weights are of another shape.
     pub fn load(spec: &Spec, version: Version, device: Device) -> Result<Self> {
         let vae = Vae::load(&spec.model, &spec.input, &version.weights, device)?;
-        Ok(Self::new(vae, version.fitted, &spec.score))
+        Ok(Self::new(vae, version.fitted, spec))
     }
 
     /// Components and latents of every tile of some frames, tiles of several frames batched together.
@@ -76,6 +86,14 @@ impl Detector {
                 examined[frame].latents.push(mean.to_vec());
             }
         })?;
+        if wanted.contains(&Component::SourceShape) {
+            for (frame, examined) in frames.iter().zip(&mut examined) {
+                let shapes = reference.source_shapes(frame, self.shapes.size);
+                for (tile, shape) in examined.tiles.iter_mut().zip(shapes) {
+                    tile[Component::SourceShape as usize] = shape;
+                }
+            }
+        }
         Ok(examined)
     }
 
@@ -164,5 +182,6 @@ fn shapes(vae: &Vae) -> Shapes {
         size: vae.size(),
         latent: vae.latent_map(),
         stage: vae.stages().last().copied().unwrap_or((0, 0, 0)),
+        lines: None,
     }
 }

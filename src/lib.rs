@@ -23,6 +23,8 @@ pub mod evaluate;
 pub mod measure;
 pub mod reference;
 pub mod score;
+pub mod sources;
+pub mod trail;
 
 pub mod store;
 pub mod train;

@@ -4,6 +4,7 @@ use std::f32::consts::PI;
 
 use crate::model::likelihood::Observation;
 use crate::model::vae::Inference;
+use crate::trail::Lines;
 
 /// Side of the residual statistics' low-frequency corner: cosines 0..3 in each direction.
 const COSINES: usize = 4;
@@ -33,6 +34,8 @@ pub struct Measurement {
     pub background: f64,
     /// Mean scaled value.
     pub brightness: f64,
+    /// Brightest straight line, units of the noise; NaN where it is not wanted.
+    pub trail: f64,
     /// Latent mean; of a latent map its mean, spread and largest magnitude a channel.
     pub latent: Vec<f32>,
     /// Mean and spread of each channel of the encoder's last stage.
@@ -54,6 +57,8 @@ pub struct Shapes {
     pub latent: (usize, usize, usize),
     /// The encoder's last stage, `(channels, height, width)`.
     pub stage: (usize, usize, usize),
+    /// The lines to sum along, where they are wanted.
+    pub lines: Option<Lines>,
 }
 
 impl Shapes {
@@ -98,6 +103,10 @@ pub fn measure(
         line: line(&plane, shapes.size),
         background: background(&plane, shapes.size),
         brightness: x.iter().map(|&value| f64::from(value)).sum::<f64>() / image as f64,
+        trail: shapes
+            .lines
+            .as_ref()
+            .map_or(f64::NAN, |lines| lines.brightest(&x.iter().map(|value| value.sinh()).collect::<Vec<f32>>())),
         latent: describe_latent(mean, shapes.latent),
         pooled: pool(patches, c),
         grid: grid(patches, shapes.stage),

@@ -1,11 +1,15 @@
 //! What normal tiles look like to the model: fitted on the training split, it turns measurements into components.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::components::Component;
 use crate::measure::Measurement;
+use crate::prepare::Prepared;
+use crate::sources::{self, PROFILE};
 use crate::stats::gaussian::Mahalanobis;
 use crate::stats::knn::{Columns, Neighbours};
+use crate::stats::outlier::LocalOutlier;
 use crate::stats::regression::{Ridge, with_squares};
 
 /// The k of the k-nearest-neighbour distances.
@@ -14,6 +18,8 @@ const NEIGHBOUR: usize = 5;
 const KEPT: usize = 10_000;
 /// ... and most numbers they may take: 3 MiB on disk.
 const KEPT_NUMBERS: usize = 3 << 18;
+/// Most profiles of normal sources kept.
+const KEPT_SOURCES: usize = 25_600;
 /// Penalty of the conditional loss's regression.
 const RIDGE: f64 = 1e-3;
 /// Keeps the logarithm of a vanishing excess finite, nats.
@@ -32,11 +38,13 @@ pub struct Reference {
     feature_neighbours: Neighbours,
     patch: Mahalanobis,
     conditional: Ridge,
+    sources: LocalOutlier,
 }
 
 impl Reference {
-    /// Fits to the measurements of training tiles (at least two).
-    pub fn fit(tiles: &[Measurement], channels: usize, seed: u64) -> Self {
+    /// Fits to the measurements of training tiles (at least two), and to the profiles of training frames' sources,
+    /// `[n, PROFILE]`; none where the pipeline's pixels are not in units of the noise.
+    pub fn fit(tiles: &[Measurement], profiles: &[f32], channels: usize, seed: u64) -> Self {
         let latents = rows(tiles, |tile| &tile.latent);
         let pooled = rows(tiles, |tile| &tile.pooled);
         let grids = rows(tiles, |tile| &tile.grid);
@@ -45,6 +53,7 @@ impl Reference {
         let patches = rows(tiles, |tile| &tile.patches);
         let targets: Vec<f64> = tiles.iter().map(log_excess).collect();
         Self {
+            sources: LocalOutlier::fit(profiles, PROFILE, KEPT_SOURCES),
             latent: Mahalanobis::fit(&latents, latent_dim),
             feature: Mahalanobis::fit(&pooled, pooled_dim),
             patch: Mahalanobis::fit(&patches, channels),
@@ -52,6 +61,18 @@ impl Reference {
             latent_neighbours: Neighbours::fit(&latents, latent_dim, kept(latent_dim), seed, Columns::AsGiven),
             feature_neighbours: Neighbours::fit(&grids, grid_dim, kept(grid_dim), seed, Columns::Standardised),
         }
+    }
+
+    /// How odd the oddest source of each tile is, in the tiles' order; 0 for a tile without one.
+    pub fn source_shapes(&self, frame: &Prepared, size: usize) -> Vec<f64> {
+        let sources = sources::find(&frame.pixels, frame.width, frame.height);
+        let factors: Vec<f32> = sources.par_iter().map(|source| self.sources.factor(&source.profile)).collect();
+        let inside = |start: usize, place: usize| (start..start + size).contains(&place);
+        let oddest = |&(x, y): &(usize, usize)| {
+            let mine = sources.iter().zip(&factors).filter(|(source, _)| inside(x, source.x) && inside(y, source.y));
+            f64::from(mine.fold(0.0f32, |largest, (_, &factor)| largest.max(factor)))
+        };
+        frame.tiles.par_iter().map(oddest).collect()
     }
 
     /// The components of some tiles, in order; a distance that is not wanted is not computed and stays NaN.
@@ -97,10 +118,18 @@ impl Reference {
                 Component::LineResidual => tile.line,
                 Component::BackgroundResidual => tile.background,
                 Component::Brightness => tile.brightness,
+                Component::Trail => tile.trail,
+                // A source may stand across tiles: it is measured on the whole frame.
+                Component::SourceShape => f64::NAN,
             }
         };
         (0..tiles.len()).map(|index| Component::ALL.map(|component| value(index, component))).collect()
     }
+}
+
+/// Profiles of the sources of a frame, row after row.
+pub fn profiles(frame: &Prepared) -> Vec<f32> {
+    sources::find(&frame.pixels, frame.width, frame.height).iter().flat_map(|source| source.profile).collect()
 }
 
 fn rows(tiles: &[Measurement], of: impl Fn(&Measurement) -> &Vec<f32>) -> Vec<f32> {
@@ -124,6 +153,14 @@ struct Stored {
     feature_neighbours: StoredNeighbours,
     patch: StoredGaussian,
     conditional: Ridge,
+    sources: StoredOutlier,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredOutlier {
+    dim: usize,
+    rows: Floats,
+    reach: Floats,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -149,6 +186,7 @@ impl From<Reference> for Stored {
             feature_neighbours: (&reference.feature_neighbours).into(),
             patch: (&reference.patch).into(),
             conditional: reference.conditional,
+            sources: (&reference.sources).into(),
         }
     }
 }
@@ -164,7 +202,26 @@ impl TryFrom<Stored> for Reference {
             feature_neighbours: stored.feature_neighbours.try_into()?,
             patch: stored.patch.try_into()?,
             conditional: stored.conditional,
+            sources: stored.sources.try_into()?,
         })
+    }
+}
+
+impl From<&LocalOutlier> for StoredOutlier {
+    fn from(from: &LocalOutlier) -> Self {
+        let (dim, rows, reach) = from.parts();
+        Self { dim, rows: rows.into(), reach: reach.into() }
+    }
+}
+
+impl TryFrom<StoredOutlier> for LocalOutlier {
+    type Error = &'static str;
+
+    fn try_from(stored: StoredOutlier) -> Result<Self, Self::Error> {
+        let lengths_fit = stored.dim == PROFILE;
+        Self::from_parts(stored.dim, stored.rows.try_into()?, stored.reach.try_into()?)
+            .filter(|_| lengths_fit)
+            .ok_or("the lengths of source profiles disagree")
     }
 }
 

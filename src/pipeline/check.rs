@@ -62,6 +62,8 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
     require(!score.components.is_empty(), "score.components", "needs at least one component");
     require(score.weights.values().all(|&weight| weight > 0.0), "score.weights", "must be above 0");
     require(score.reduction != Reduction::TopMean(0), "score.reduction", "needs top_mean above 0");
+    let units = input.in_noise_units() || !score.wanted().iter().any(|component| component.needs_noise_units());
+    require(units, "score", "asks for trail or source_shape, which need input.scaling asinh and one channel");
     let open = |value: f64| value > 0.0 && value < 1.0;
     require(open(calibration.alpha), "calibration.alpha", "must lie in (0, 1)");
     require(open(calibration.delta), "calibration.delta", "must lie in (0, 1)");

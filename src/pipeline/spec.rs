@@ -61,6 +61,13 @@ fn default_blank() -> f64 {
     0.1
 }
 
+impl Input {
+    /// Whether a scaled pixel is asinh of its value in units of the noise.
+    pub fn in_noise_units(&self) -> bool {
+        matches!(self.scaling, Scaling::Asinh { .. }) && self.channels == 1
+    }
+}
+
 /// How a large frame is cut: tiles at every `stride`, the last of each row and column shifted inwards to the edge.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -10,6 +10,7 @@ pub mod tail;
 
 pub mod gaussian;
 pub mod knn;
+pub mod outlier;
 pub mod regression;
 
 pub mod metrics;

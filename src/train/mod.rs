@@ -17,7 +17,7 @@ use crate::model::device::Device;
 use crate::model::vae::Vae;
 use crate::pipeline::Pipeline;
 use crate::prepare::Prepared;
-use crate::reference::Reference;
+use crate::reference::{Reference, profiles};
 use crate::store::{CalibrationRow, Data, Digests, Draft, Fitted, Manifest};
 use data::{Sample, Samples};
 use fit::{Event, TileRef, evenly, tiles_of};
@@ -125,10 +125,11 @@ fn freeze(
         .collect();
     let measured = measure_tiles(&mut vae, &tiles, REFERENCE_PATCHES.div_ceil(tiles.len()))?;
     let channels = vae.stages().last().map_or(1, |stage| stage.0);
-    let reference = Reference::fit(&measured, channels, pipeline.spec.training.seed);
+    let profiles = source_profiles(frames, &chosen, pipeline);
+    let reference = Reference::fit(&measured, &profiles, channels, pipeline.spec.training.seed);
     drop(measured);
     let score = &pipeline.spec.score;
-    let mut detector = Detector::new(vae, Fitted { reference, tails: Tails::unfitted() }, score);
+    let mut detector = Detector::new(vae, Fitted { reference, tails: Tails::unfitted() }, &pipeline.spec);
     detector.want_all();
     let mut examined = Vec::with_capacity(validation.len());
     for some in validation.chunks(FRAMES_AT_ONCE) {
@@ -137,6 +138,15 @@ fn freeze(
     }
     detector.fitted.tails = Tails::fit(&examined, score);
     Ok(detector)
+}
+
+/// Profiles of the sources of the frames that the chosen tiles come from; none where pixels are not in units of the noise.
+fn source_profiles(frames: &[Sample], chosen: &[TileRef], pipeline: &Pipeline) -> Vec<f32> {
+    if !pipeline.spec.input.in_noise_units() {
+        return Vec::new();
+    }
+    let each_frame = chosen.chunk_by(|a, b| a.sample == b.sample).map(|tiles| tiles[0].sample);
+    each_frame.flat_map(|sample| profiles(&frames[sample].prepared)).collect()
 }
 
 /// The frozen score of every calibration frame.
