@@ -102,7 +102,7 @@ impl Detector {
     ///
     /// # Errors
     /// [`crate::error::Kind::Internal`] when the device fails.
-    pub fn reconstruct(&mut self, frame: &Prepared, put: &mut dyn FnMut((usize, usize), &[f32], &[f32])) -> Result<()> {
+    pub fn reconstruct(&mut self, frame: &Prepared, put: &mut PutTile) -> Result<()> {
         let image = self.shapes.image_len();
         let (mut x_hat, mut residual) = (vec![0.0; image], vec![0.0; image]);
         for corners in frame.tiles.chunks(BATCH) {
@@ -145,15 +145,16 @@ fn thin(rows: &mut Vec<f32>, width: usize, count: usize) {
     *rows = rows.chunks_exact(width).step_by(step).flatten().copied().collect();
 }
 
+/// Takes a tile's corner, reconstruction and residual.
+pub type PutTile<'a> = dyn FnMut((usize, usize), &[f32], &[f32]) + 'a;
+
+/// Takes the tiles of a batch, their measurements and their latent means.
+type TakeBatch<'a> = dyn FnMut(&[Tile], Vec<Measurement>, &[f32]) + 'a;
+
 /// A tile on its way through the device: the frame's place in the caller's list, the frame, the corner.
 pub type Tile<'a> = (usize, &'a Prepared, (usize, usize));
 
-fn each_batch(
-    vae: &mut Vae,
-    shapes: &Shapes,
-    tiles: &[Tile],
-    take: &mut dyn FnMut(&[Tile], Vec<Measurement>, &[f32]),
-) -> Result<()> {
+fn each_batch(vae: &mut Vae, shapes: &Shapes, tiles: &[Tile], take: &mut TakeBatch) -> Result<()> {
     for batch in tiles.chunks(BATCH) {
         let x = gather(batch, shapes);
         let inference = vae.infer(&x)?;

@@ -50,9 +50,9 @@ fn box_mean(plane: &[f32], width: usize, height: usize) -> Vec<f32> {
     mean.par_chunks_exact_mut(width).enumerate().skip(1).take(height - 2).for_each(|(y, row)| {
         let column = |x: usize| (y - 1..=y + 1).map(|y| plane[y * width + x].sinh()).sum::<f32>();
         let (mut left, mut middle) = (column(0), column(1));
-        for x in 1..width - 1 {
+        for (x, value) in row.iter_mut().enumerate().take(width - 1).skip(1) {
             let right = column(x + 1);
-            row[x] = (left + middle + right) / 9.0;
+            *value = (left + middle + right) / 9.0;
             (left, middle) = (middle, right);
         }
     });

@@ -1,6 +1,7 @@
 //! `anomalyd status`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -53,8 +54,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     }
     println!("{}", if status.running { "running" } else { "not running" });
     println!(
-        "{:<16}{:>9}{:>10}{:>9}{:>10}{:>10}  {}",
-        "pipeline", "waiting", "scored", "flagged", "rejected", "images/s", "model"
+        "{:<16}{:>9}{:>10}{:>9}{:>10}{:>10}  model",
+        "pipeline", "waiting", "scored", "flagged", "rejected", "images/s"
     );
     for (name, Line { waiting, counts }) in &status.pipelines {
         let waiting = waiting.map_or_else(|| "-".into(), |count| count.to_string());
@@ -92,9 +93,9 @@ fn gather(settings: &Settings) -> Result<Status> {
         );
     }
     for name in reader.pipelines()? {
-        if !lines.contains_key(&name) {
-            let counts = reader.counts(&name)?;
-            lines.insert(name, Line { waiting: None, counts });
+        if let Entry::Vacant(place) = lines.entry(name) {
+            let counts = reader.counts(place.key())?;
+            place.insert(Line { waiting: None, counts });
         }
     }
     Ok(Status { running: Lock::is_held(&settings.state), pipelines: lines })

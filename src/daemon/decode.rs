@@ -1,5 +1,8 @@
 //! The decode stage: a file is read whole, digested, decoded and prepared, frame by frame.
 
+// A failed send hands its item back; it happens once, when the next stage has ended.
+#![allow(clippy::result_large_err)]
+
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;

@@ -103,9 +103,9 @@ struct Header {
 impl Header {
     fn read(bytes: &[u8]) -> Result<Self, Rejection> {
         let short = || Rejection::truncated("ends within its header");
-        let (length, text_start) = match bytes.get(6..12).ok_or_else(short)? {
-            &[1, _, a, b, ..] => (usize::from(u16::from_le_bytes([a, b])), 10),
-            &[2 | 3, _, a, b, c, d] => (u32::from_le_bytes([a, b, c, d]) as usize, 12),
+        let (length, text_start) = match *bytes.get(6..12).ok_or_else(short)? {
+            [1, _, a, b, ..] => (usize::from(u16::from_le_bytes([a, b])), 10),
+            [2 | 3, _, a, b, c, d] => (u32::from_le_bytes([a, b, c, d]) as usize, 12),
             _ => return Err(Rejection::unsupported(format!("NPY version {}", bytes[6]))),
         };
         let data_start = text_start + length;

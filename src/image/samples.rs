@@ -61,8 +61,8 @@ impl Sample {
         match self {
             Self::U8 => out.extend(bytes.iter().map(|&byte| f32::from(byte))),
             Self::I8 => out.extend(bytes.iter().map(|&byte| f32::from(byte as i8))),
-            Self::U16 => convert!(bytes, order, out, u16, |value| f32::from(value)),
-            Self::I16 => convert!(bytes, order, out, i16, |value| f32::from(value)),
+            Self::U16 => convert!(bytes, order, out, u16, f32::from),
+            Self::I16 => convert!(bytes, order, out, i16, f32::from),
             Self::U32 => convert!(bytes, order, out, u32, |value| value as f32),
             Self::I32 => convert!(bytes, order, out, i32, |value| value as f32),
             Self::U64 => convert!(bytes, order, out, u64, |value| value as f32),

@@ -84,7 +84,7 @@ fn batches_left_prepared_are_settled_by_what_stands_on_disk() {
     let mut store = Store::open(state.path()).unwrap();
     let id = ledger.identity("digits", &identity()).unwrap();
     let lost = part("1", Table::Rejected);
-    ledger.prepare(&[lost.clone()], &[file(id, "lost", 1, Outcome::Scored, 1)]).unwrap();
+    ledger.prepare(std::slice::from_ref(&lost), &[file(id, "lost", 1, Outcome::Scored, 1)]).unwrap();
     stage(&store, &lost);
     let (first, second) = (part("2", Table::Rejected), part("2", Table::Scores));
     ledger.prepare(&[first.clone(), second.clone()], &[file(id, "kept", 2, Outcome::Scored, 1)]).unwrap();

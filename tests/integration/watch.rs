@@ -111,7 +111,7 @@ pub fn has_model() -> bool {
 pub fn image(seed: usize) -> Vec<u8> {
     let mut pixels = vec![0.0; 28 * 28];
     for (place, pixel) in pixels.iter_mut().enumerate() {
-        *pixel = if (place / 28 + seed) % 9 == 0 { 200.0 + (seed % 50) as f32 } else { 0.0 };
+        *pixel = if (place / 28 + seed).is_multiple_of(9) { 200.0 + (seed % 50) as f32 } else { 0.0 };
     }
     anomalyd::draw::png::png16(28, 28, 1, &pixels).bytes
 }
