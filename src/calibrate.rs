@@ -90,7 +90,8 @@ impl Tails {
             Some(tail) => {
                 let means = score.frame_means.iter().map(|&component| self.mean_score(tiles, component));
                 let spreads = score.frame_spreads.iter().map(|&component| self.spread_score(tiles, component));
-                combine(score.combine, std::iter::once(tail.minus_log_p(reduced)).chain(means).chain(spreads))
+                let whole = means.chain(spreads).map(|term| score.frame_weight * term);
+                combine(score.combine, std::iter::once(tail.minus_log_p(reduced)).chain(whole))
             }
         }
     }

@@ -53,7 +53,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     }
     let samples = select(samples, &args.selection)?;
     tracing::info!(frames = samples.frames.len(), rejected = samples.rejected.len(), "data loaded");
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let command = std::iter::once("anomalyd".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
     let job = Job { pipeline: &pipeline, given: &args.data, models: &settings.models, command };
     let mut progress = Progress::new(pipeline.spec.model.beta);
     let manifest = train::train(&job, samples, device, &stop, &mut |event| progress.show(event))?;

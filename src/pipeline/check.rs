@@ -61,6 +61,7 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
     require(whole, "training.split", "needs three shares above 0 that add up to 1");
     require(!score.components.is_empty(), "score.components", "needs at least one component");
     require(score.weights.values().all(|&weight| weight > 0.0), "score.weights", "must be above 0");
+    require(score.frame_weight > 0.0, "score.frame_weight", "must be above 0");
     require(score.reduction != Reduction::TopMean(0), "score.reduction", "needs top_mean above 0");
     let units = input.in_noise_units() || !score.wanted().iter().any(|component| component.needs_noise_units());
     require(units, "score", "asks for trail or source_shape, which need input.scaling asinh and one channel");

@@ -222,7 +222,10 @@ pub struct Score {
     /// Components whose standard deviation over the tiles counts too, two-sided: a frame unlike itself.
     #[serde(default)]
     pub frame_spreads: Vec<Component>,
-    /// Weights of components in the sum; 1 where absent.
+    /// Weight of the frame's means and spreads beside its reduced tile score: below 1 where only extreme ones should count.
+    #[serde(default = "one")]
+    pub frame_weight: f64,
+    /// Weights of a tile's components in the combination; 1 where absent.
     #[serde(default)]
     pub weights: BTreeMap<Component, f64>,
     /// From tiles to frame.
@@ -231,6 +234,10 @@ pub struct Score {
     /// How tails combine.
     #[serde(default)]
     pub combine: Combine,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// From the tiles' scores to the frame's.
