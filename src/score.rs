@@ -1,5 +1,6 @@
 //! Model and calibration to verdicts.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -201,13 +202,17 @@ impl Scorer {
         let size = self.pipeline.spec.input.size;
         let mut denoised = vec![0.0; frame.pixels.len()];
         let mut anomaly = vec![0.0; width * height];
-        let mut seen = vec![0.0f32; width * height];
+        // How many tiles cover a row or column: corners form a grid, so a pixel's count is the product.
+        let (across, down) = (
+            cover(frame.tiles.iter().map(|tile| tile.0), size, width),
+            cover(frame.tiles.iter().map(|tile| tile.1), size, height),
+        );
+        let share = |at: usize| 1.0 / (across[at % width] * down[at / width % height]);
         self.detector.reconstruct(frame, &mut |(x, y), x_hat, residual| {
             let map = anomaly_map(residual, channels, size);
             for row in 0..size {
                 let at = (y + row) * width + x;
                 for column in 0..size {
-                    seen[at + column] += 1.0;
                     anomaly[at + column] += map[row * size + column];
                     for channel in 0..channels {
                         denoised[channel * width * height + at + column] +=
@@ -216,15 +221,21 @@ impl Scorer {
                 }
             }
         })?;
-        anomaly.par_iter_mut().zip(&seen).for_each(|(value, count)| *value /= count);
+        anomaly.par_iter_mut().enumerate().for_each(|(at, value)| *value *= share(at));
         let scaling = frame.scaling;
-        denoised
-            .par_iter_mut()
-            .enumerate()
-            .for_each(|(at, value)| *value = scaling.unscale(*value / seen[at % (width * height)]));
+        denoised.par_iter_mut().enumerate().for_each(|(at, value)| *value = scaling.unscale(*value * share(at)));
         let input = frame.pixels.par_iter().map(|&value| scaling.unscale(value)).collect();
         Ok(Maps { width, height, channels, input, denoised, anomaly })
     }
+}
+
+/// How many of the distinct starts cover each place of a length.
+fn cover(starts: impl Iterator<Item = usize>, size: usize, length: usize) -> Vec<f32> {
+    let mut counts = vec![0.0; length];
+    for start in starts.collect::<BTreeSet<usize>>() {
+        counts[start..start + size].iter_mut().for_each(|count| *count += 1.0);
+    }
+    counts
 }
 
 /// Each component reduced over the tiles, as the report has it.

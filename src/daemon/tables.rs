@@ -37,7 +37,8 @@ impl Tables {
             Keep::None => false,
         };
         let wanted = maps.filter(|_| keep || verdict.is_anomaly);
-        let pictures = wanted.map(|maps| (draw(&maps), maps));
+        let pictures =
+            wanted.map(|maps| ([maps.width, maps.height, maps.channels].map(|side| side as u32), draw(maps)));
         let mut bytes = ROW_BYTES;
         let row = ScoreRow {
             frame_id: frame_id(&digest, frame.index, &lane.identity),
@@ -51,21 +52,21 @@ impl Tables {
             identity: lane.identity.clone(),
             verdict,
         };
-        if let Some((pictures, maps)) = pictures.as_ref().filter(|_| keep) {
+        if let Some((shape, pictures)) = pictures.as_ref().filter(|_| keep) {
             bytes += pictures[1].bytes.len();
             self.denoised.push(DenoisedRow {
                 frame_id: row.frame_id.clone(),
                 source: row.source.clone(),
-                shape: [maps.width as u32, maps.height as u32, maps.channels as u32],
+                shape: *shape,
                 picture: pictures[1].clone(),
             });
         }
         if row.verdict.is_anomaly {
-            bytes += pictures.as_ref().map_or(0, |(all, _)| all.iter().map(|picture| picture.bytes.len()).sum());
+            bytes += pictures.as_ref().map_or(0, |(_, all)| all.iter().map(|picture| picture.bytes.len()).sum());
             self.extras.push(AnomalyExtra {
                 latent_mean: row.verdict.latent_mean.clone(),
                 tiles: row.verdict.tiles.clone(),
-                pictures: pictures.map(|(all, _)| all),
+                pictures: pictures.map(|(_, all)| all),
             });
             self.anomalies.push(row.clone());
         }
@@ -102,21 +103,21 @@ impl Tables {
         self.rejected.last().map(|row| format!("{}: {}: {}", row.source, row.reason, row.detail))
     }
 
-    /// The tables that have rows, as frames.
+    /// The tables that have rows, as frames; the pictures are moved out, so that large ones are not held twice.
     ///
     /// # Errors
     /// [`Kind::Internal`] for a fault of polars.
-    pub fn frames(&self) -> Result<Vec<(Table, DataFrame)>> {
+    pub fn frames(&mut self) -> Result<Vec<(Table, DataFrame)>> {
         let fail = |error: PolarsError| Failure::new(Kind::Internal, format!("cannot make a report table: {error}"));
         let mut frames = Vec::new();
         if !self.scores.is_empty() {
             frames.push((Table::Scores, schema::scores(&self.scores).map_err(fail)?));
         }
         if !self.anomalies.is_empty() {
-            frames.push((Table::Anomalies, schema::anomalies(&self.anomalies, &self.extras).map_err(fail)?));
+            frames.push((Table::Anomalies, schema::anomalies(&self.anomalies, &std::mem::take(&mut self.extras)).map_err(fail)?));
         }
         if !self.denoised.is_empty() {
-            frames.push((Table::Denoised, schema::denoised(&self.denoised).map_err(fail)?));
+            frames.push((Table::Denoised, schema::denoised(&std::mem::take(&mut self.denoised)).map_err(fail)?));
         }
         if !self.rejected.is_empty() {
             frames.push((Table::Rejected, schema::rejected(&self.rejected).map_err(fail)?));
@@ -125,11 +126,9 @@ impl Tables {
     }
 }
 
-/// Input, denoised image, anomaly map.
-fn draw(maps: &Maps) -> [Png16; 3] {
-    [
-        png16(maps.width, maps.height, maps.channels, &maps.input),
-        png16(maps.width, maps.height, maps.channels, &maps.denoised),
-        png16(maps.width, maps.height, 1, &maps.anomaly),
-    ]
+/// Input, denoised image, anomaly map; each is let go as soon as it is a picture.
+fn draw(maps: Maps) -> [Png16; 3] {
+    let Maps { width, height, channels, input, denoised, anomaly } = maps;
+    let picture = |channels: usize, pixels: Vec<f32>| png16(width, height, channels, &pixels);
+    [picture(channels, input), picture(channels, denoised), picture(1, anomaly)]
 }

@@ -142,11 +142,11 @@ impl Writer {
 
     /// Commits the batch: prepared, staged, published, committed.
     fn commit(&mut self) -> Result<()> {
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
         let now = Utc::now();
         let (date, name) = (now.format("%Y-%m-%d").to_string(), now.format("%Y%m%dT%H%M%S%6fZ").to_string());
         let mut parts = Vec::new();
-        for (pipeline, tables) in &batch.tables {
+        for (pipeline, tables) in &mut batch.tables {
             for (table, frame) in tables.frames()? {
                 let rows = frame.height();
                 parts.push((

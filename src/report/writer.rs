@@ -158,6 +158,8 @@ fn write_file(path: &Path, rows: &mut DataFrame) -> PolarsResult<()> {
     ParquetWriter::new(&mut out)
         .with_compression(ParquetCompression::Zstd(None))
         .with_row_group_size(Some(ROW_GROUP))
+        // One column after the other: the pictures of a large frame are encoded one at a time.
+        .set_parallel(false)
         .with_key_value_metadata(Some(KeyValueMetadata::from_static(version.to_vec())))
         .finish(rows)?;
     std::io::Write::flush(&mut out)?;
