@@ -28,7 +28,7 @@ pub enum Component {
     PeakResidual,
     /// Largest single noise-normalised residual.
     PixelResidual,
-    /// Largest mean residual of a row or column, noise-normalised.
+    /// Largest sum of the clipped residuals along a row or column, over the square root of its length.
     LineResidual,
     /// Low-frequency residual: a background that is not flat.
     BackgroundResidual,

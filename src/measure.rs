@@ -94,13 +94,16 @@ pub fn measure(
     let mut residual = vec![0.0; image];
     observation.residual(x, output, &mut residual);
     let plane = collapse(&residual, shapes.channels);
+    let nll = observation.nll(x, output);
+    // A reconstruction that is no number is no normal one: maxima would pass over it.
+    let checked = |value: f64| if nll.is_finite() { value } else { f64::NAN };
     Measurement {
-        nll: observation.nll(x, output),
+        nll,
         floor: observation.floor(x),
         kl: kl(mean, log_var),
         peak: peak(&smooth(&plane.iter().map(|r| r.abs()).collect::<Vec<_>>(), shapes.size)),
-        pixel: f64::from(residual.iter().fold(0.0f32, |largest, r| largest.max(r.abs()))),
-        line: line(&plane, shapes.size),
+        pixel: checked(f64::from(residual.iter().fold(0.0f32, |largest, r| largest.max(r.abs())))),
+        line: checked(line(&plane, shapes.size)),
         background: background(&plane, shapes.size),
         brightness: x.iter().map(|&value| f64::from(value)).sum::<f64>() / image as f64,
         trail: shapes

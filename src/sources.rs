@@ -4,6 +4,8 @@ use rayon::prelude::*;
 
 /// A source is a maximum of the 3 x 3 mean above this, in units of the noise.
 const DETECTION: f32 = 3.0;
+/// Most sources of a frame, the brightest: a frame of the wrong gain has a peak everywhere.
+const MOST: usize = 20_000;
 /// Sources nearer to the frame's edge than this are left out, pixels.
 const EDGE: usize = 3;
 /// Squared radii of the rings, pixels^2, from and to.
@@ -31,7 +33,7 @@ pub fn find(plane: &[f32], width: usize, height: usize) -> Vec<Source> {
     }
     let smooth = box_mean(plane, width, height);
     let rings = rings();
-    (EDGE..height - EDGE)
+    let mut sources: Vec<Source> = (EDGE..height - EDGE)
         .into_par_iter()
         .flat_map_iter(|y| {
             let (smooth, rings) = (&smooth, &rings);
@@ -41,7 +43,12 @@ pub fn find(plane: &[f32], width: usize, height: usize) -> Vec<Source> {
                 profile: profile(plane, (width, height), (x, y), smooth[y * width + x], rings),
             })
         })
-        .collect()
+        .collect();
+    if sources.len() > MOST {
+        sources.sort_by(|a, b| b.profile[0].total_cmp(&a.profile[0]).then((a.y, a.x).cmp(&(b.y, b.x))));
+        sources.truncate(MOST);
+    }
+    sources
 }
 
 /// 3 x 3 mean of the values (sinh of the plane); 0 at the frame's edge, where no source is sought.

@@ -226,13 +226,15 @@ pub fn load(models: &Path, pipeline: &Pipeline) -> Result<Version> {
 fn same_pipeline(pipeline: &Pipeline, manifest: &Manifest) -> Result<()> {
     let trained = Pipeline::parse(&pipeline.name, &pipeline.path, manifest.pipeline.clone())
         .map_err(|failure| Failure::new(Kind::Model, format!("the manifest's pipeline: {}", failure.message)))?;
-    let value = |spec: &crate::pipeline::Spec, section: &str| {
-        toml::Value::try_from(spec).ok().and_then(|spec| spec.get(section).cloned())
+    let table = |spec: &crate::pipeline::Spec| {
+        toml::Value::try_from(spec)
+            .map_err(|error| Failure::new(Kind::Internal, format!("cannot compare pipelines: {error}")))
     };
+    let (now, then) = (table(&pipeline.spec)?, table(&trained.spec)?);
     for section in ["input", "model", "score"] {
-        let (now, then) = (value(&pipeline.spec, section), value(&trained.spec, section));
+        let (now, then) = (now.get(section), then.get(section));
         if now != then {
-            let show = |value: Option<toml::Value>| value.map_or(String::new(), |value| value.to_string());
+            let show = |value: Option<&toml::Value>| value.map_or(String::new(), |value| value.to_string());
             return Err(Failure::new(
                 Kind::Model,
                 format!(

@@ -216,10 +216,17 @@ impl Inbox {
 pub fn files_below(folder: &Path) -> impl Iterator<Item = (PathBuf, std::fs::Metadata)> {
     let counts = |entry: &DirEntry| entry.depth() == 0 || !is_ignored(Path::new(entry.file_name()));
     WalkDir::new(folder).follow_links(false).sort_by_file_name().into_iter().filter_entry(counts).filter_map(|entry| {
-        let entry = entry.ok()?;
+        let entry = entry.inspect_err(report).ok()?;
         let meta = entry.file_type().is_file().then(|| entry.metadata().ok()).flatten()?;
         Some((entry.into_path(), meta))
     })
+}
+
+/// A folder that cannot be entered hides files; one that has just gone does not.
+fn report(error: &walkdir::Error) {
+    if error.io_error().is_none_or(|error| error.kind() != std::io::ErrorKind::NotFound) {
+        tracing::warn!(%error, "cannot look into a folder");
+    }
 }
 
 /// What a regular file is now; `None` where there is none.

@@ -92,6 +92,7 @@ type Split = (Vec<Sample>, BTreeMap<String, Vec<Sample>>, usize);
 fn by_label(samples: Samples, selection: &Selection) -> Result<Split> {
     let path = selection.labels.as_deref().unwrap_or(Path::new(""));
     let labels = Labels::read(path)?;
+    labels.check(path, &samples.frames)?;
     let (mut normal, mut kinds) = (Vec::new(), BTreeMap::<String, Vec<Sample>>::new());
     let mut unlabelled = 0;
     for sample in samples.frames {

@@ -23,6 +23,7 @@ pub struct Selection {
 pub fn select(mut samples: Samples, selection: &Selection) -> Result<Samples> {
     let Some(path) = &selection.labels else { return Ok(samples) };
     let labels = Labels::read(path)?;
+    labels.check(path, &samples.frames)?;
     samples.frames.retain(|sample| is_normal(&labels, sample, selection) == Some(true));
     if samples.frames.is_empty() {
         let wanted = selection.normal_label.join(", ");

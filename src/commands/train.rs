@@ -70,6 +70,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
 struct Progress {
     bar: ProgressBar,
     beta: f32,
+    /// Of the last epoch.
+    images_per_s: f64,
 }
 
 impl Progress {
@@ -77,7 +79,7 @@ impl Progress {
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps  {msg}  {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, beta }
+        Self { bar, beta, images_per_s: 0.0 }
     }
 
     fn show(&mut self, event: Event) {
@@ -85,20 +87,23 @@ impl Progress {
             Event::Step(done, all, loss) => {
                 self.bar.set_length(all as u64);
                 self.bar.set_position(done as u64);
-                self.bar.set_message(format!("-ELBO {loss:.2} nats"));
+                self.bar.set_message(format!("-ELBO {loss:.2} nats, {:.0} images/s", self.images_per_s));
             }
-            Event::Epoch(epoch) => self.bar.suspend(|| {
-                tracing::info!(
-                    epoch = epoch.epoch,
-                    train_nll = format_args!("{:.2}", epoch.train_nll),
-                    train_kl = format_args!("{:.2}", epoch.train_kl),
-                    validation = format_args!("{:.2}", epoch.validation_loss(self.beta)),
-                    validation_kl = format_args!("{:.2}", epoch.validation_kl),
-                    active_units = epoch.active_units,
-                    images_per_s = format_args!("{:.0}", epoch.images_per_s),
-                    "epoch"
-                );
-            }),
+            Event::Epoch(epoch) => {
+                self.images_per_s = epoch.images_per_s;
+                self.bar.suspend(|| {
+                    tracing::info!(
+                        epoch = epoch.epoch,
+                        train_nll = format_args!("{:.2}", epoch.train_nll),
+                        train_kl = format_args!("{:.2}", epoch.train_kl),
+                        validation = format_args!("{:.2}", epoch.validation_loss(self.beta)),
+                        validation_kl = format_args!("{:.2}", epoch.validation_kl),
+                        active_units = epoch.active_units,
+                        images_per_s = format_args!("{:.0}", epoch.images_per_s),
+                        "epoch"
+                    );
+                })
+            }
         }
     }
 }
@@ -127,6 +132,9 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
         best.active_units
     );
     if best.active_units == 0 {
-        println!("warning      posterior collapse: the latent carries nothing; lower model.beta or use a latent map");
+        println!(
+            "warning      posterior collapse: the latent carries nothing; lower model.beta, train longer, or check that \
+             input.scaling leaves something to see"
+        );
     }
 }

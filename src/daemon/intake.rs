@@ -122,7 +122,9 @@ impl Feeder {
                 let Some(stat) = stat_of(&target) else { continue };
                 if known.contains(name.as_os_str().as_bytes(), stat) {
                     self.progress.add(&self.progress.known, 1);
-                } else if !self.send(target, Found { name, stat }) {
+                } else if self.stop.is_stopped() || !self.send(target, Found { name, stat }) {
+                    // Never sent, so never ended: the summary shows that the list was cut short.
+                    self.progress.sent.fetch_add(1, Relaxed);
                     return;
                 }
             }

@@ -114,7 +114,10 @@ impl Tables {
             frames.push((Table::Scores, schema::scores(&self.scores).map_err(fail)?));
         }
         if !self.anomalies.is_empty() {
-            frames.push((Table::Anomalies, schema::anomalies(&self.anomalies, &std::mem::take(&mut self.extras)).map_err(fail)?));
+            frames.push((
+                Table::Anomalies,
+                schema::anomalies(&self.anomalies, &std::mem::take(&mut self.extras)).map_err(fail)?,
+            ));
         }
         if !self.denoised.is_empty() {
             frames.push((Table::Denoised, schema::denoised(&std::mem::take(&mut self.denoised)).map_err(fail)?));

@@ -171,7 +171,7 @@ impl Writer {
         let names: Vec<Part> = parts.iter().map(|(part, _)| part.clone()).collect();
         let id = self.ledger.prepare(&names, files)?;
         for (part, frame) in &mut parts {
-            self.store.stage(part, frame)?;
+            self.store.stage(part, frame, &|| self.progress.beat())?;
             *frame = polars::prelude::DataFrame::empty();
             self.progress.beat();
         }

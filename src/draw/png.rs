@@ -120,15 +120,15 @@ fn levels(pixels: &[f32]) -> (f64, f64) {
     }
     match high - low {
         0.0 => (low, 1.0),
-        range if range <= 65535.5 && finite().all(is_count) => (low.round(), 1.0),
+        range if range <= 65535.5 && finite().all(|value| is_count(value, range)) => (low.round(), 1.0),
         range => (low, range / 65535.0),
     }
 }
 
 /// Whether a value is a whole number, give or take what the way to the model's units and back costs in f32: counts shall
 /// leave as the counts that came.
-fn is_count(value: f32) -> bool {
-    (value - value.round()).abs() <= 1e-3 + 2e-6 * value.abs()
+fn is_count(value: f32, range: f64) -> bool {
+    (value - value.round()).abs() <= (1e-6 * range as f32).min(1e-3) + 2e-6 * value.abs()
 }
 
 /// Writing to memory cannot fail for sizes that fit a PNG header; a picture without pixels is given one white pixel.

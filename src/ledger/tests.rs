@@ -36,7 +36,7 @@ fn stage(store: &Store, part: &Part) {
         detail: String::new(),
         received_at: Utc::now(),
     };
-    store.stage(part, &mut schema::rejected(&[row]).unwrap()).unwrap();
+    store.stage(part, &mut schema::rejected(&[row]).unwrap(), &|| {}).unwrap();
 }
 
 #[test]

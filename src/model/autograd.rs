@@ -1,10 +1,11 @@
 //! The reference executor: the same list of layers on candle's tensors, on any device, differentiated by candle.
 
 use candle_core::{D, DType, Device, Tensor, Var};
+use candle_nn::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig, Linear, Module};
 
 use super::adamw::{BETA1, BETA2, EPS, Step, Update};
 use super::likelihood::{Law, Observation};
-use super::network::{Layer, Network, Node};
+use super::network::{Layer, Network, Node, Window};
 use super::pixels::Curve;
 use super::vae::{Inference, Parts, StepLoss};
 use super::{LOG_VAR_LIMIT, NORM_EPS};
@@ -206,11 +207,15 @@ fn run(
 fn apply(node: &Node, parameters: &[Tensor], x: &Tensor) -> candle_core::Result<Tensor> {
     let (weight, bias) = node.parameters.map_or((None, None), |(w, b)| (Some(&parameters[w]), Some(&parameters[b])));
     let y = match (node.layer, weight) {
-        (Layer::Conv2d(window), Some(weight)) => x.conv2d(weight, window.padding, window.stride, 1, 1)?,
-        (Layer::ConvTranspose2d(window), Some(weight)) => {
-            x.conv_transpose2d(weight, window.padding, 0, window.stride, 1)?
+        (Layer::Conv2d(Window { padding, stride, .. }), Some(weight)) => {
+            let config = Conv2dConfig { padding, stride, ..Conv2dConfig::default() };
+            return Conv2d::new(weight.clone(), bias.cloned(), config).forward(x);
         }
-        (Layer::Linear, Some(weight)) => x.matmul(&weight.t()?)?,
+        (Layer::ConvTranspose2d(Window { padding, stride, .. }), Some(weight)) => {
+            let config = ConvTranspose2dConfig { padding, stride, ..ConvTranspose2dConfig::default() };
+            return ConvTranspose2d::new(weight.clone(), bias.cloned(), config).forward(x);
+        }
+        (Layer::Linear, Some(weight)) => return Linear::new(weight.clone(), bias.cloned()).forward(x),
         (Layer::GroupNorm, Some(weight)) => {
             let (n, c, h, w) = x.dims4()?;
             let y = standardise(&x.reshape((n, c * h * w))?, D::Minus1)?.reshape((n, c, h, w))?;

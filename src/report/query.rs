@@ -58,6 +58,10 @@ impl Reports {
     /// # Errors
     /// [`Kind::Usage`] for SQL that is wrong, with the tables and columns there are.
     pub fn query(&mut self, sql: &str) -> Result<DataFrame> {
+        let first = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        if matches!(first.as_str(), "DROP" | "DELETE" | "TRUNCATE" | "CREATE" | "INSERT" | "UPDATE" | "ALTER") {
+            return Err(Failure::new(Kind::Usage, format!("{first} is refused: a query only reads the tables")));
+        }
         let outcome = self.context.execute(&with_points(sql)).and_then(LazyFrame::collect);
         outcome.map_err(|error| {
             Failure::new(Kind::Usage, format!("the query failed: {}", plain(&error.to_string()))).hint(self.describe())

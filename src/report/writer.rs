@@ -79,7 +79,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Kind::Io`] or [`Kind::Internal`]; an fsync error among them is final, as nobody knows what is on the disk then.
-    pub fn stage(&self, part: &Part, rows: &mut DataFrame) -> Result<()> {
+    pub fn stage(&self, part: &Part, rows: &mut DataFrame, waiting: &dyn Fn()) -> Result<()> {
         let path = self.staging.join(part.staged());
         while let Err(error) = write_file(&path, rows) {
             if !disk_full(&error) {
@@ -87,6 +87,7 @@ impl Store {
             }
             warn!(path = %path.display(), "disk full, waiting for space");
             let _ = std::fs::remove_file(&path);
+            waiting();
             std::thread::sleep(DISK_FULL_PAUSE);
         }
         let file = File::open(&path).map_err(|error| Failure::io(&path, error))?;
@@ -202,7 +203,7 @@ mod tests {
             rows: 2,
         };
         let mut rows = schema::rejected(&[row(0), row(1)]).unwrap();
-        store.stage(&part, &mut rows).unwrap();
+        store.stage(&part, &mut rows, &|| {}).unwrap();
         store.sync_staging().unwrap();
         assert!(!store.is_published(&part));
         store.publish(&part).unwrap();
@@ -210,7 +211,7 @@ mod tests {
         let file = File::open(store.reports().join("rejected/pipeline=digits/date=2026-01-02/part-7.parquet")).unwrap();
         let back = ParquetReader::new(file).finish().unwrap();
         assert!(back.equals_missing(&rows));
-        store.stage(&part, &mut rows).unwrap();
+        store.stage(&part, &mut rows, &|| {}).unwrap();
         assert_eq!(store.publish(&part).unwrap_err().kind, Kind::Io, "an existing part is never replaced");
         store.clear_staging().unwrap();
         assert_eq!(std::fs::read_dir(state.path().join("staging")).unwrap().count(), 0);

@@ -59,6 +59,22 @@ impl Labels {
         }
     }
 
+    /// Checks that the labels can be told apart for these frames.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] for labels by position with frames of several files, or with more frames than labels.
+    pub fn check(&self, path: &Path, frames: &[Sample]) -> Result<()> {
+        let Self::ByIndex(labels) = self else { return Ok(()) };
+        let wrong = |what: String| Err(Failure::new(Kind::Data, format!("{}: {what}", path.display())));
+        if frames.windows(2).any(|pair| pair[0].source != pair[1].source) {
+            return wrong("labels by position go with one file of frames; for several files use a CSV".into());
+        }
+        match frames.iter().map(|frame| frame.index).max() {
+            Some(last) if last >= labels.len() => wrong(format!("{} labels for {} frames", labels.len(), last + 1)),
+            _ => Ok(()),
+        }
+    }
+
     /// The label of one frame.
     pub fn of(&self, sample: &Sample) -> Option<&str> {
         match self {
@@ -116,12 +132,17 @@ pub fn load(paths: &[PathBuf], input: &Input, limits: &Limits) -> Result<Samples
         return Err(Failure::new(Kind::Data, format!("not one usable frame in {} file(s); {why}", files.len()))
             .hint("see what the pipeline makes of a file: anomalyd inspect FILE --pipeline NAME"));
     }
-    let mut hasher = blake3::Hasher::new();
-    samples.frames.iter().for_each(|sample| {
-        hasher.update(sample.digest.as_bytes());
-    });
-    samples.digest = hasher.finalize().to_hex().to_string();
+    samples.digest = digest_of(&samples.frames);
     Ok(samples)
+}
+
+/// BLAKE3 over the digests of some frames, in order, hex.
+pub fn digest_of(frames: &[Sample]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for frame in frames {
+        hasher.update(frame.digest.as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// All files under the paths given, sorted; hidden ones and tables beside images are passed over.

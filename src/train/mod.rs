@@ -5,6 +5,7 @@ pub mod fit;
 pub mod pictures;
 pub mod split;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -49,12 +50,16 @@ pub struct Job<'a> {
 /// [`Kind::Data`] before any work when the split leaves too few frames; see [`fit::fit`] for the rest.
 pub fn train(
     job: &Job,
-    samples: Samples,
+    mut samples: Samples,
     device: Device,
     stop: &AtomicBool,
     on: &mut dyn FnMut(Event),
 ) -> Result<Manifest> {
     let spec = &job.pipeline.spec;
+    // A copy adds nothing, and two copies of a calibration frame would count as two.
+    let mut seen = HashSet::new();
+    samples.frames.retain(|sample| seen.insert(sample.digest));
+    samples.digest = data::digest_of(&samples.frames);
     let parts = split::split(&samples.frames, spec.training.split);
     check(&parts, spec)?;
     let frames = &samples.frames;

@@ -14,7 +14,7 @@ pub struct Split {
 }
 
 /// Splits by the digest of each frame: its first 8 bytes are a uniform number in [0, 1).
-/// Equal frames share a digest and therefore a side.
+/// Copies of a file share their digests and therefore a side.
 pub fn split(samples: &[Sample], shares: [f64; 3]) -> Split {
     let mut parts = Split::default();
     for (index, sample) in samples.iter().enumerate() {
