@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes ─unpack→ bytes ─sniff→ Format ─decoder, guarded→ Frames (one frame in memory at a time)
-//!    gzip, bzip2                      png jpeg tiff fits npy idx pnm
+//!    gzip, bzip2                      png jpeg tiff fits npy idx
 //! ```
 
 mod bits;

@@ -77,7 +77,7 @@ impl Pages {
         let color = self.decoder.colortype().map_err(rejection)?;
         let mut shape = Shape::new(width as usize, height as usize, color)?;
         if matches!(color, ColorType::Multiband { .. }) && !self.has_alpha()? {
-            return Err(Rejection::unsupported("a TIFF of two bands; grey, RGB and palette are read"));
+            return Err(Rejection::unsupported("a TIFF of two bands; grey and RGB are read"));
         }
         self.limits.check_frame(shape.width, shape.height, shape.samples.max(shape.channels))?;
         check_plausible(shape.width * shape.height * shape.samples * usize::from(shape.bits) / 8, self.stored, RATIO)?;
@@ -161,7 +161,7 @@ impl Shape {
             // Grey and one sample that is no colour; `frame` has made sure that it is alpha.
             ColorType::Multiband { bit_depth, num_samples: 2 } => (bit_depth, 2, 1),
             other => {
-                return Err(Rejection::unsupported(format!("a TIFF of {other:?}; grey, RGB and palette are read")));
+                return Err(Rejection::unsupported(format!("a TIFF of {other:?}; grey and RGB are read")));
             }
         };
         Ok(Self { width, height, color, bits, samples, channels, planar: false })

@@ -52,12 +52,12 @@ pub fn draw_reconstructions(
         let one = one_tile(&sample.prepared, count);
         detector.reconstruct(&one, &mut |corner, x_hat, _| {
             let mut input = vec![0.0; x_hat.len()];
-            one.copy_tile(corner, detector_side(x_hat.len(), one.channels), &mut input);
+            one.copy_tile(corner, side_of(x_hat.len(), one.channels), &mut input);
             let source = sample.source.file_name().unwrap_or_default().to_string_lossy();
             for (pixels, caption, border) in
                 [(&input[..], format!("{source} #{}", sample.index), BLUE), (x_hat, "reconstruction".into(), GREEN)]
             {
-                let side = detector_side(pixels.len(), one.channels);
+                let side = side_of(pixels.len(), one.channels);
                 let values = Values { width: side, height: side, channels: one.channels, pixels };
                 tiles.push(Tile { image: thumbnail(values, &[]), caption: vec![caption], border });
             }
@@ -77,7 +77,7 @@ fn one_tile(prepared: &Prepared, count: usize) -> Prepared {
     Prepared { tiles: vec![corner], ..prepared.clone() }
 }
 
-fn detector_side(len: usize, channels: usize) -> usize {
+fn side_of(len: usize, channels: usize) -> usize {
     (len / channels).isqrt()
 }
 
