@@ -7,6 +7,7 @@
 //! acknowledged in the ledger when all its frames are committed, and not before: whatever happens, it is found again.
 
 mod budget;
+mod condition;
 mod crew;
 mod decode;
 mod flight;
@@ -21,6 +22,7 @@ mod tables;
 mod work;
 mod write;
 
+pub use condition::{Condition, Hindrance, Reason};
 pub use intake::Intake;
 pub use lane::{Judge, Lane, Plan};
 pub use progress::{Progress, Summary};

@@ -9,6 +9,7 @@ use crossbeam_channel::{Sender, bounded};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::budget::Budget;
+use super::condition::Condition;
 use super::decode::Decoder;
 use super::flight::Flight;
 use super::intake::{self, Feeder, Intake};
@@ -42,13 +43,21 @@ pub struct Crew {
     stop: Arc<Stop>,
     /// Counters.
     pub progress: Arc<Progress>,
+    /// Why the service is not ready; anybody of the crew may say so.
+    pub condition: Arc<Condition>,
     /// When the stages were started.
     pub started: Instant,
 }
 
 impl Crew {
     /// Starts the stages, the last one first.
-    pub fn start(settings: &Settings, store: Store, watched: bool, events: &UnboundedSender<Ended>) -> Result<Self> {
+    pub fn start(
+        settings: &Settings,
+        store: Store,
+        watched: bool,
+        events: &UnboundedSender<Ended>,
+        condition: Arc<Condition>,
+    ) -> Result<Self> {
         let (progress, stop, flight) = (Arc::<Progress>::default(), Arc::<Stop>::default(), Arc::<Flight>::default());
         let (jobs, job_queue) = bounded(settings.queue_files);
         let (items, item_queue) = bounded(settings.queue_frames);
@@ -96,6 +105,7 @@ impl Crew {
             feeding: Arc::default(),
             stop,
             progress,
+            condition,
             started: Instant::now(),
         })
     }

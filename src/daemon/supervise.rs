@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracing::{error, info, warn};
 
+use super::condition::{Condition, Reason};
 use super::crew::{Crew, Ended};
 use super::intake::{self, Intake};
 use super::lane::{Lane, Plan};
@@ -41,6 +42,9 @@ pub struct Orders<'a> {
 /// [`Kind::Locked`] for a second process on a state folder; what [`Orders::load`] fails with; [`Kind::Io`] when an inbox, the disk
 /// or the ledger fails; [`Kind::Internal`] when a device does.
 pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
+    let condition = Arc::<Condition>::default();
+    condition.set(Reason::Starting, "models are being loaded and inboxes opened");
+    notify(&[NotifyState::Status("starting")]);
     let plans = (orders.load)()?;
     if let Intake::Paths(paths) = &orders.intake {
         intake::check_paths(paths)?;
@@ -58,9 +62,11 @@ pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
         .map_err(|error| Failure::new(Kind::Internal, format!("cannot wait for signals: {error}")))?;
     runtime.block_on(async {
         let (sender, events) = unbounded_channel();
-        let mut crew = Crew::start(settings, store, matches!(orders.intake, Intake::Watch { .. }), &sender)?;
+        let watched = matches!(orders.intake, Intake::Watch { .. });
+        let mut crew = Crew::start(settings, store, watched, &sender, condition.clone())?;
         let lanes = enter(plans, &mut ledger)?;
         crew.feed(&lanes, &roots, &orders.intake, &suspects)?;
+        condition.clear(&Reason::Starting);
         info!(models = %describe(&lanes), state = %settings.state.display(), "ready");
         notify(&[NotifyState::Ready]);
         Shift { settings, orders, crew, ledger, suspects, events }.wait().await
@@ -130,7 +136,7 @@ impl Shift<'_> {
                 _ = reload.recv() => self.reload(),
                 _ = tick.tick() => {
                     self.orders.view.inspect(|view| view(&self.crew.progress));
-                    pulse.beat(&self.crew.progress);
+                    pulse.beat(&self.crew.progress, &self.crew.condition);
                     if stopping.is_some_and(|since| since.elapsed() >= Duration::from_secs(self.settings.grace_s)) {
                         warn!(unfinished = self.crew.progress.under_way(), "grace is over, the next start reads the rest again");
                         break;
@@ -154,6 +160,7 @@ impl Shift<'_> {
         }
         info!(unfinished = self.crew.progress.under_way(), grace_s = self.settings.grace_s, "draining");
         notify(&[NotifyState::Stopping]);
+        self.crew.condition.set(Reason::Draining, "told to stop");
         *stopping = Some(Instant::now());
         self.crew.stop(Duration::from_secs(self.settings.grace_s).mul_f64(DRAIN_SHARE));
     }
