@@ -19,13 +19,14 @@ mod pulse;
 mod stages;
 mod supervise;
 mod tables;
+mod vigil;
 mod work;
 mod write;
 
 pub use condition::{Condition, Hindrance, Reason};
 pub use intake::Intake;
 pub use lane::{Judge, Lane, Plan};
-pub use progress::{Progress, Summary};
+pub use progress::{Activity, Progress, Summary};
 pub use supervise::{Orders, inbox_of, run};
 
 #[cfg(test)]

@@ -79,10 +79,11 @@ impl Decoder {
             if self.stop.is_over() {
                 continue;
             }
+            let progress = self.progress.clone();
+            let _at_work = progress.decode.begin();
             self.work.begin(std::iter::once((job.lane.name.as_str(), job.name.as_os_str().as_bytes(), job.stat)));
             let sent = self.file(job);
             self.work.done();
-            self.progress.beat();
             if sent?.is_err() {
                 break;
             }
@@ -195,7 +196,7 @@ impl Decoder {
                     }
                 }
             }
-            self.progress.beat();
+            self.progress.decode.beat();
         }
         if position == 0 {
             let rejection = Rejection::new(Reason::NoImage, "the file has no frame");

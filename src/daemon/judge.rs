@@ -47,13 +47,14 @@ impl Bench {
     /// [`Kind::Internal`] when a device fails.
     pub fn run(mut self) -> Result<()> {
         while let Ok(first) = self.items.recv() {
+            let progress = self.progress.clone();
+            let _at_work = progress.score.begin();
             let items = self.gather(first);
             for row in self.judge(items)? {
                 if self.rows.send(row).is_err() {
                     return Ok(());
                 }
             }
-            self.progress.beat();
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! How far a run has come.
+//! How far a run has come, and which of its stages move.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -20,20 +20,64 @@ pub struct Progress {
     pub flagged: AtomicU64,
     /// Committed rows in `rejected`.
     pub rejected: AtomicU64,
-    /// Goes up whenever any stage has done anything; what the watchdog looks at.
-    pub beats: AtomicU64,
+    /// The decode stage.
+    pub decode: Activity,
+    /// The score stage.
+    pub score: Activity,
+    /// The write stage.
+    pub write: Activity,
+}
+
+/// Whether a stage has something in hand, and whether it moves; what the watchdog looks at.
+#[derive(Debug, Default)]
+pub struct Activity {
+    busy: AtomicU64,
+    beats: AtomicU64,
+}
+
+/// A worker of a stage has something in hand until this is dropped.
+#[derive(Debug)]
+pub struct AtWork<'a>(&'a Activity);
+
+impl Activity {
+    /// A worker takes something in hand.
+    pub fn begin(&self) -> AtWork<'_> {
+        self.busy.fetch_add(1, Relaxed);
+        AtWork(self)
+    }
+
+    /// Shows that the stage moves.
+    pub fn beat(&self) {
+        self.beats.fetch_add(1, Relaxed);
+    }
+
+    /// Goes up whenever the stage has done anything.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Relaxed)
+    }
+
+    /// Whether a worker has something in hand. A stage that has not takes what comes at once.
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Relaxed) > 0
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.beat();
+        self.0.busy.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Progress {
-    /// Adds to a counter, and shows that something moves.
+    /// Adds to a counter.
     pub fn add(&self, counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Relaxed);
-        self.beat();
     }
 
-    /// Shows that something moves.
-    pub fn beat(&self) {
-        self.beats.fetch_add(1, Relaxed);
+    /// The stages by name, in the order of an image's way.
+    pub fn stages(&self) -> [(&'static str, &Activity); 3] {
+        [("decode", &self.decode), ("score", &self.score), ("write", &self.write)]
     }
 
     /// Files in the stages.

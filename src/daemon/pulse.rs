@@ -1,13 +1,17 @@
 //! What the service manager hears: ready, status, watchdog.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use super::condition::Condition;
 use super::progress::Progress;
+use super::vigil::Vigil;
+
+/// How long a stage may stand still where no service manager says.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tells the service manager; nothing happens where there is none.
 pub fn notify(state: &[NotifyState<'_>]) {
@@ -16,41 +20,63 @@ pub fn notify(state: &[NotifyState<'_>]) {
     }
 }
 
-/// Tells the service manager that something moves, or that there is nothing to do; silence when the stages are stuck.
+/// Tells the service manager that the stages move or have nothing to do; silence when one of them is stuck.
 pub struct Pulse {
-    beats: u64,
     watchdog: bool,
+    vigil: Arc<Vigil>,
+    stuck: Vec<&'static str>,
     status: String,
 }
 
 impl Pulse {
-    pub fn new() -> Self {
-        Self { beats: 0, watchdog: sd_notify::watchdog_enabled().is_some(), status: String::new() }
+    pub fn new(vigil: Arc<Vigil>) -> Self {
+        let watchdog = sd_notify::watchdog_enabled().is_some();
+        Self { watchdog, vigil, stuck: Vec::new(), status: String::new() }
     }
 
+    /// To be called once a second or so.
     pub fn beat(&mut self, progress: &Progress, condition: &Condition) {
-        let beats = progress.beats.load(Ordering::Relaxed);
-        let moved = std::mem::replace(&mut self.beats, beats) != beats;
-        if self.watchdog && (moved || progress.under_way() == 0) {
+        let stuck = self.vigil.stuck(progress, condition);
+        if self.watchdog && stuck.is_empty() {
             notify(&[NotifyState::Watchdog]);
         }
-        let text = status(progress, condition);
+        self.say(stuck);
+        let text = status(progress, condition, &self.stuck);
         if text != self.status {
             notify(&[NotifyState::Status(&text)]);
             self.status = text;
         }
     }
+
+    fn say(&mut self, stuck: Vec<&'static str>) {
+        if stuck == self.stuck {
+            return;
+        }
+        if stuck.is_empty() {
+            info!(stages = self.stuck.join(", "), "the stages move again");
+        } else {
+            error!(stages = stuck.join(", "), watchdog = self.watchdog, "a stage does not move");
+        }
+        self.stuck = stuck;
+    }
+}
+
+/// How long a stage may stand still: half of the time after which the service manager would end the process.
+pub fn patience() -> Duration {
+    sd_notify::watchdog_enabled().map_or(PATIENCE, |watchdog| watchdog / 2)
 }
 
 /// The counts so far, and before them why the service is not ready, where it is not.
-fn status(progress: &Progress, condition: &Condition) -> String {
+fn status(progress: &Progress, condition: &Condition, stuck: &[&str]) -> String {
     let summary = progress.summary(Duration::from_secs(1));
     let counts = format!(
         "{} under way, {} scored, {} flagged, {} rejected",
         summary.unfinished, summary.scored, summary.flagged, summary.rejected
     );
-    let held: Vec<String> = condition.list().iter().map(|held| format!("{} ({})", held.reason, held.detail)).collect();
-    if held.is_empty() { counts } else { format!("not ready: {}; {counts}", held.join(", ")) }
+    let held = condition.list();
+    let reasons = held.iter().map(|held| format!("{} ({})", held.reason, held.detail));
+    let reasons: Vec<String> = stuck.iter().map(|stage| format!("{stage} is stuck")).chain(reasons).collect();
+    if reasons.is_empty() { counts } else { format!("not ready: {}; {counts}", reasons.join(", ")) }
 }
 
 #[cfg(test)]
@@ -62,8 +88,9 @@ mod tests {
     fn the_status_says_what_hinders_before_it_counts() {
         let (progress, condition) = (Progress::default(), Condition::default());
         progress.add(&progress.scored, 3);
-        assert_eq!(status(&progress, &condition), "0 under way, 3 scored, 0 flagged, 0 rejected");
+        assert_eq!(status(&progress, &condition, &[]), "0 under way, 3 scored, 0 flagged, 0 rejected");
         condition.set(Reason::DiskFull, "3 bytes free");
-        assert!(status(&progress, &condition).starts_with("not ready: disk_full (3 bytes free); 0 under way"));
+        let text = status(&progress, &condition, &["score"]);
+        assert!(text.starts_with("not ready: score is stuck, disk_full (3 bytes free); 0 under way"), "{text}");
     }
 }

@@ -14,7 +14,8 @@ use super::crew::{Crew, Ended};
 use super::intake::{self, Intake};
 use super::lane::{Lane, Plan};
 use super::progress::{Progress, Summary};
-use super::pulse::{Pulse, notify};
+use super::pulse::{Pulse, notify, patience};
+use super::vigil::Vigil;
 use super::work;
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Ledger, Lock, Suspect, settle};
@@ -119,7 +120,7 @@ impl Shift<'_> {
         let pace = Duration::from_millis(if self.orders.view.is_some() { 100 } else { 1000 });
         let mut tick = tokio::time::interval(pace);
         let (mut stopping, mut failure): (Option<Instant>, Option<Failure>) = (None, None);
-        let mut pulse = Pulse::new();
+        let mut pulse = Pulse::new(Arc::new(Vigil::new(patience())));
         loop {
             tokio::select! {
                 Some(Ended { stage, outcome }) = self.events.recv() => {

@@ -95,7 +95,7 @@ impl Writer {
     }
 
     fn add(&mut self, row: Row) {
-        self.progress.beat();
+        self.progress.write.beat();
         match row {
             Row::Scored(frame, verdict, scored_at) => {
                 self.batch.open(&frame.file).frames += 1;
@@ -142,6 +142,8 @@ impl Writer {
 
     /// Commits the batch: prepared, staged, published, committed.
     fn commit(&mut self) -> Result<()> {
+        let progress = self.progress.clone();
+        let _at_work = progress.write.begin();
         let mut batch = std::mem::take(&mut self.batch);
         let now = Utc::now();
         let (date, name) = (now.format("%Y-%m-%d").to_string(), now.format("%Y%m%dT%H%M%S%6fZ").to_string());
@@ -171,9 +173,9 @@ impl Writer {
         let names: Vec<Part> = parts.iter().map(|(part, _)| part.clone()).collect();
         let id = self.ledger.prepare(&names, files)?;
         for (part, frame) in &mut parts {
-            self.store.stage(part, frame, &|| self.progress.beat())?;
+            self.store.stage(part, frame, &|| self.progress.write.beat())?;
             *frame = polars::prelude::DataFrame::empty();
-            self.progress.beat();
+            self.progress.write.beat();
         }
         if !names.is_empty() {
             self.store.sync_staging()?;
