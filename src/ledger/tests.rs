@@ -1,6 +1,7 @@
 use super::*;
 use crate::report::schema::{self, RejectedRow};
 use crate::report::writer::Store;
+use crate::watch::Stat;
 
 fn identity() -> Identity {
     Identity {
@@ -98,6 +99,86 @@ fn batches_left_prepared_are_settled_by_what_stands_on_disk() {
     assert_eq!(reader.scoring(id, &[1; 32]).unwrap(), Scoring::New);
     assert_eq!(reader.scoring(id, &[2; 32]).unwrap(), Scoring::Done);
     assert_eq!(std::fs::read_dir(state.path().join("staging")).unwrap().count(), 0);
+}
+
+/// A part with one row, committed and standing in the reports.
+fn committed(ledger: &mut Ledger, store: &mut Store, batch: &str) -> Part {
+    let part = part(batch, Table::Rejected);
+    let id = ledger.prepare(std::slice::from_ref(&part), &[]).unwrap();
+    stage(store, &part);
+    store.publish(&part).unwrap();
+    ledger.commit(id, &[]).unwrap();
+    part
+}
+
+#[test]
+fn a_replacement_is_settled_by_whether_the_new_part_stands() {
+    let state = tempfile::tempdir().unwrap();
+    let (mut ledger, mut store) = (Ledger::open(state.path()).unwrap(), Store::open(state.path()).unwrap());
+    ledger.identity("digits", &identity()).unwrap();
+    let old = ["1", "2"].map(|batch| committed(&mut ledger, &mut store, batch));
+    let new = Part { rows: 2, ..part("c", Table::Rejected) };
+    assert_eq!(ledger.prepare_replacement(&old[..1], &new).unwrap_err().kind, Kind::Internal, "a row would go");
+    let stranger = [old[0].clone(), part("9", Table::Rejected)];
+    assert_eq!(ledger.prepare_replacement(&stranger, &new).unwrap_err().kind, Kind::Internal);
+
+    ledger.prepare_replacement(&old, &new).unwrap();
+    settle(&mut ledger, &mut store).unwrap();
+    assert!(old.iter().all(|part| store.is_published(part)), "nothing had happened yet");
+
+    ledger.prepare_replacement(&old, &new).unwrap();
+    let row = || RejectedRow {
+        source: "a".into(),
+        file_digest: None,
+        frame_index: None,
+        reason: "empty",
+        detail: String::new(),
+        received_at: Utc::now(),
+    };
+    store.stage(&new, &mut schema::rejected(&[row(), row()]).unwrap(), &|| {}).unwrap();
+    store.publish(&new).unwrap();
+    settle(&mut ledger, &mut store).unwrap();
+    assert!(store.is_published(&new) && !old.iter().any(|part| store.is_published(part)));
+    assert!(ledger.prepared().unwrap().is_empty());
+    let reader = Reader::open(state.path()).unwrap();
+    assert_eq!(reader.counts("digits").unwrap().rejected, 2, "counted once");
+}
+
+#[test]
+fn parts_let_go_are_counted_still_and_removed_at_the_next_start() {
+    let state = tempfile::tempdir().unwrap();
+    let (mut ledger, mut store) = (Ledger::open(state.path()).unwrap(), Store::open(state.path()).unwrap());
+    ledger.identity("digits", &identity()).unwrap();
+    let parts = ["1", "2"].map(|batch| committed(&mut ledger, &mut store, batch));
+    ledger.retire_parts(&parts[..1]).unwrap();
+    settle(&mut ledger, &mut store).unwrap();
+    assert!(!store.is_published(&parts[0]) && store.is_published(&parts[1]));
+    assert_eq!(Reader::open(state.path()).unwrap().counts("digits").unwrap().rejected, 2);
+    ledger.retire_parts(&parts[1..]).unwrap();
+    settle(&mut ledger, &mut store).unwrap();
+    let folder = store.reports().join("rejected/pipeline=digits/date=2026-01-02");
+    assert!(!folder.exists(), "an empty folder goes too");
+    committed(&mut ledger, &mut store, "3");
+}
+
+#[test]
+fn a_ledger_of_the_first_version_is_brought_up() {
+    let state = tempfile::tempdir().unwrap();
+    let old = Connection::open(place(state.path())).unwrap();
+    old.execute_batch(
+        "CREATE TABLE batches (id INTEGER PRIMARY KEY AUTOINCREMENT, committed INTEGER NOT NULL, prepared_at INTEGER NOT NULL,
+         committed_at INTEGER);
+         CREATE TABLE parts (batch INTEGER NOT NULL REFERENCES batches, name TEXT NOT NULL, table_name TEXT NOT NULL,
+         pipeline TEXT NOT NULL, date TEXT NOT NULL, rows INTEGER NOT NULL);
+         INSERT INTO batches VALUES (1, 1, 0, 0); INSERT INTO parts VALUES (1, '1', 'scores', 'digits', '2026-01-02', 7);
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(old);
+    let mut ledger = Ledger::open(state.path()).unwrap();
+    ledger.retire_parts(&[part("1", Table::Scores)]).unwrap();
+    assert_eq!(ledger.retired().unwrap()[0].rows, 7);
+    assert_eq!(Reader::open(state.path()).unwrap().counts("digits").unwrap().scored, 7);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Parquet files that are whole or not there: staged outside the tree, checked, synced, renamed, and the folders synced.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use polars::prelude::*;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use tracing::warn;
 
 use super::schema::{SCHEMA_VERSION, Table};
@@ -117,15 +118,43 @@ impl Store {
     pub fn publish(&mut self, part: &Part) -> Result<()> {
         let place = self.reports.join(part.place());
         let folder = place.parent().unwrap_or(&self.reports).to_path_buf();
-        self.make_folder(&folder)?;
-        renameat_with(CWD, self.staging.join(part.staged()), CWD, &place, RenameFlags::NOREPLACE)
-            .map_err(|error| Failure::io(&place, error))?;
-        sync_folder(&folder)
+        let staged = self.staging.join(part.staged());
+        loop {
+            self.make_folder(&folder)?;
+            match renameat_with(CWD, &staged, CWD, &place, RenameFlags::NOREPLACE) {
+                Ok(()) => return sync_folder(&folder),
+                // Emptied by retention or compaction, and removed, since it was made.
+                Err(Errno::NOENT) if self.known.remove(&folder) && staged.exists() => {}
+                Err(error) => return Err(Failure::io(&place, error)),
+            }
+        }
     }
 
     /// Whether a part stands in the tree.
     pub fn is_published(&self, part: &Part) -> bool {
         self.reports.join(part.place()).is_file()
+    }
+
+    /// Removes parts from the tree, where they stand, and syncs their folders. A folder that is empty then goes too.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn remove(&mut self, parts: &[Part]) -> Result<()> {
+        let mut folders = BTreeSet::new();
+        for place in parts.iter().map(|part| self.reports.join(part.place())) {
+            match std::fs::remove_file(&place) {
+                Ok(()) => folders.extend(place.parent().map(Path::to_path_buf)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(Failure::io(&place, error)),
+            }
+        }
+        for folder in folders {
+            self.known.remove(&folder);
+            // Somebody else's file in it, or a new part, keeps it.
+            let synced = if std::fs::remove_dir(&folder).is_ok() { folder.parent() } else { Some(&*folder) };
+            sync_folder(synced.unwrap_or(&self.reports))?;
+        }
+        Ok(())
     }
 
     /// Removes everything from staging.

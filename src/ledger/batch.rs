@@ -1,0 +1,191 @@
+//! A batch on its way: prepared before its first part stands in the reports, committed after its last.
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::{Ledger, now, read_part};
+use crate::error::Result;
+use crate::report::writer::Part;
+use crate::watch::Stat;
+
+/// How a file ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every frame has a row, at least one of them in `scores`.
+    Scored,
+    /// No frame was scored; the reasons stand in `rejected`.
+    Rejected,
+    /// Its content had been scored under another name.
+    Alias,
+    /// Some of its frames have rows, more will follow.
+    Partial,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Scored => "scored",
+            Self::Rejected => "rejected",
+            Self::Alias => "alias",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// What a batch says about a file.
+#[derive(Debug, Clone)]
+pub struct FileRow {
+    /// Number of the identity it was scored under.
+    pub identity: i64,
+    /// Its pipeline.
+    pub pipeline: String,
+    /// Its name in the inbox, bytes.
+    pub path: Vec<u8>,
+    /// What it was when it was read.
+    pub stat: Stat,
+    /// BLAKE3 of its content, where it could be read.
+    pub digest: Option<[u8; 32]>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Frames in this batch.
+    pub frames: u64,
+}
+
+/// A batch that a process left prepared.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its number.
+    pub batch: i64,
+    /// What it was to publish.
+    pub parts: Vec<Part>,
+    /// What its parts were to stand for; empty for a batch of new rows.
+    pub replaced: Vec<Part>,
+}
+
+impl Ledger {
+    /// Step 1 of a batch: its parts and its files' rows, for nobody to count yet. Returns its number.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn prepare(&mut self, parts: &[Part], files: &[FileRow]) -> Result<i64> {
+        self.run(|connection| {
+            let transaction = connection.transaction()?;
+            let batch = begin(&transaction)?;
+            insert_parts(&transaction, batch, "parts", parts)?;
+            insert_files(&transaction, batch, files)?;
+            transaction.commit()?;
+            Ok(batch)
+        })
+    }
+
+    /// Last step of a batch: its rows count from now on. `files` are those of [`Self::prepare`]; their attempts are forgotten.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn commit(&mut self, batch: i64, files: &[FileRow]) -> Result<()> {
+        let suspects = self.suspects;
+        self.run(|connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute("UPDATE batches SET committed = 1, committed_at = ?2 WHERE id = ?1", [batch, now()])?;
+            transaction.execute(
+                "DELETE FROM files WHERE outcome = 'partial' AND batch < ?1 AND EXISTS (SELECT 1 FROM files AS done
+                 WHERE done.batch = ?1 AND done.digest = files.digest AND done.identity = files.identity
+                 AND done.outcome IN ('scored', 'rejected') AND done.frames > 0)
+                 AND digest IN (SELECT digest FROM files WHERE batch = ?1)",
+                [batch],
+            )?;
+            if suspects {
+                // Some of its frames are progress too: what is blamed is a file that gets nowhere.
+                for file in files {
+                    transaction.execute(
+                        "DELETE FROM attempts WHERE pipeline = ?1 AND path = ?2",
+                        params![file.pipeline, file.path],
+                    )?;
+                }
+            }
+            transaction.commit()
+        })
+    }
+
+    /// Forgets a prepared batch of which nothing stands in the reports.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn abandon(&mut self, batch: i64) -> Result<()> {
+        self.run(|connection| {
+            let transaction = connection.transaction()?;
+            for table in ["files", "parts", "replaced"] {
+                transaction.execute(&format!("DELETE FROM {table} WHERE batch = ?1"), [batch])?;
+            }
+            transaction.execute("DELETE FROM batches WHERE id = ?1 AND committed = 0", [batch])?;
+            transaction.commit()
+        })
+    }
+
+    /// The prepared batches, oldest first.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn prepared(&mut self) -> Result<Vec<Prepared>> {
+        self.run(|connection| {
+            let mut batches = connection.prepare("SELECT id FROM batches WHERE committed = 0 ORDER BY id")?;
+            let ids = batches.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+            ids.into_iter()
+                .map(|batch| {
+                    let parts = parts_of(connection, batch, "parts")?;
+                    Ok(Prepared { batch, parts, replaced: parts_of(connection, batch, "replaced")? })
+                })
+                .collect()
+        })
+    }
+}
+
+/// A new batch, prepared.
+pub(super) fn begin(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    transaction.execute("INSERT INTO batches (committed, prepared_at) VALUES (0, ?1)", [now()])?;
+    Ok(transaction.last_insert_rowid())
+}
+
+/// Puts parts of a batch into `parts` or `replaced`.
+pub(super) fn insert_parts(
+    transaction: &Transaction<'_>,
+    batch: i64,
+    into: &str,
+    parts: &[Part],
+) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(&format!(
+        "INSERT INTO {into} (batch, name, table_name, pipeline, date, rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+    ))?;
+    for part in parts {
+        insert.execute(params![batch, part.batch, part.table.name(), part.pipeline, part.date, part.rows as i64])?;
+    }
+    Ok(())
+}
+
+/// Puts the rows of a batch's files into `files`.
+pub(super) fn insert_files(transaction: &Transaction<'_>, batch: i64, files: &[FileRow]) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO files (batch, identity, path, size, mtime_ns, inode, digest, outcome, frames)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    for FileRow { identity, path, stat, digest, outcome, frames, .. } in files {
+        let digest = digest.as_ref().map(|digest| &digest[..]);
+        insert.execute(params![
+            batch,
+            identity,
+            path,
+            stat.size as i64,
+            stat.mtime_ns,
+            stat.inode as i64,
+            digest,
+            outcome.name(),
+            *frames as i64
+        ])?;
+    }
+    Ok(())
+}
+
+fn parts_of(connection: &Connection, batch: i64, from: &str) -> rusqlite::Result<Vec<Part>> {
+    let mut parts = connection
+        .prepare_cached(&format!("SELECT name, table_name, pipeline, date, rows FROM {from} WHERE batch = ?1"))?;
+    parts.query_map([batch], read_part)?.collect()
+}

@@ -1,0 +1,52 @@
+//! The ledger's tables, and the way from those of an older version.
+
+use rusqlite::Connection;
+
+/// Version of the tables below.
+pub(super) const VERSION: i64 = 2;
+
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS identities (
+    id INTEGER PRIMARY KEY,
+    pipeline TEXT NOT NULL, model_version TEXT NOT NULL, model_digest TEXT NOT NULL, calibration_digest TEXT NOT NULL,
+    UNIQUE (pipeline, model_digest, calibration_digest));
+CREATE TABLE IF NOT EXISTS batches (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    committed INTEGER NOT NULL, prepared_at INTEGER NOT NULL, committed_at INTEGER);
+CREATE TABLE IF NOT EXISTS parts (
+    batch INTEGER NOT NULL REFERENCES batches, name TEXT NOT NULL,
+    table_name TEXT NOT NULL, pipeline TEXT NOT NULL, date TEXT NOT NULL, rows INTEGER NOT NULL,
+    retired INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS parts_batch ON parts (batch);
+CREATE INDEX IF NOT EXISTS parts_place ON parts (pipeline, table_name, date, name);
+CREATE TABLE IF NOT EXISTS replaced (
+    batch INTEGER NOT NULL REFERENCES batches, name TEXT NOT NULL,
+    table_name TEXT NOT NULL, pipeline TEXT NOT NULL, date TEXT NOT NULL, rows INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS replaced_batch ON replaced (batch);
+CREATE TABLE IF NOT EXISTS files (
+    id INTEGER PRIMARY KEY,
+    batch INTEGER NOT NULL REFERENCES batches, identity INTEGER NOT NULL REFERENCES identities,
+    path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+    digest BLOB, outcome TEXT NOT NULL, frames INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS files_digest ON files (digest, identity);
+CREATE INDEX IF NOT EXISTS files_batch ON files (batch);
+CREATE INDEX IF NOT EXISTS files_undigested ON files (path, identity) WHERE digest IS NULL;
+CREATE TABLE IF NOT EXISTS attempts (
+    pipeline TEXT NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+    tries INTEGER NOT NULL, PRIMARY KEY (pipeline, path)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS errors (pipeline TEXT PRIMARY KEY, at INTEGER NOT NULL, message TEXT NOT NULL) WITHOUT ROWID;
+";
+
+/// Makes what is missing. A ledger that is up to date is not written to, so that a full disk does not stand in its way.
+pub(super) fn bring_up(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
+    if version == VERSION {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    if version == 1 {
+        transaction.execute("ALTER TABLE parts ADD COLUMN retired INTEGER NOT NULL DEFAULT 0", [])?;
+    }
+    transaction.execute_batch(TABLES)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
