@@ -46,6 +46,8 @@ pub enum Command {
     Demo(commands::demo::Args),
     /// Watch inboxes and report until told to stop.
     Watch(commands::watch::Args),
+    /// Whether `watch` could start now, and what stands in its way; writes nothing.
+    Check(commands::check::Args),
     /// Score files and folders, then exit.
     Score(commands::score::Args),
     /// Counts, rate, model and last error of each pipeline.
@@ -62,6 +64,12 @@ pub enum Command {
     Evaluate(commands::evaluate::Args),
     /// Make frames with known truth.
     Simulate(commands::simulate::Args),
+    /// Write the manual pages, one a subcommand.
+    #[command(hide = true)]
+    Man(commands::man::Args),
+    /// Print a shell's completions.
+    #[command(hide = true)]
+    Completions(commands::completions::Args),
 }
 
 #[cfg(test)]

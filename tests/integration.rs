@@ -1,9 +1,11 @@
 //! Integration tests: one binary, one file an area, a fresh folder a test.
 
 mod integration {
+    mod check;
     mod decode;
     mod demo;
     mod draw;
+    mod packaging;
     mod query;
     mod score;
     mod show;

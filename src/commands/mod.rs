@@ -1,10 +1,13 @@
 //! One file a subcommand: its arguments and what it does. Results go to stdout, everything else to stderr.
 
 mod cells;
+pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod evaluate;
 pub mod inspect;
 pub mod labelled;
+pub mod man;
 pub mod query;
 pub mod score;
 pub mod show;
@@ -28,6 +31,7 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
     match command {
         Command::Demo(args) => demo::run(&args, settings),
         Command::Watch(args) => watch::run(&args, settings),
+        Command::Check(args) => check::run(&args, settings),
         Command::Score(args) => score::run(&args, settings),
         Command::Status(args) => status::run(&args, settings),
         Command::Query(args) => query::run(&args, settings),
@@ -36,6 +40,8 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Train(args) => train::run(&args, settings),
         Command::Evaluate(args) => evaluate::run(&args, settings),
         Command::Simulate(args) => simulate::run(&args, settings),
+        Command::Man(args) => man::run(&args),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 
@@ -44,6 +50,14 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
 /// # Errors
 /// [`Kind::Settings`] where the folder or a file in it cannot be read.
 pub(crate) fn pipelines(folder: &Path) -> Result<Vec<Pipeline>> {
+    pipeline_files(folder)?.iter().map(|path| Pipeline::load(path, folder)).collect()
+}
+
+/// The paths of a folder's pipeline files, sorted.
+///
+/// # Errors
+/// [`Kind::Settings`] where the folder cannot be read.
+fn pipeline_files(folder: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(folder).map_err(|error| {
         Failure::new(Kind::Settings, format!("cannot read the pipelines in {}: {error}", folder.display()))
             .hint("name the folder with --pipelines DIR")
@@ -51,5 +65,5 @@ pub(crate) fn pipelines(folder: &Path) -> Result<Vec<Pipeline>> {
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
     files.sort();
-    files.iter().map(|path| Pipeline::load(&path.display().to_string(), folder)).collect()
+    Ok(files.iter().map(|path| path.display().to_string()).collect())
 }

@@ -63,8 +63,13 @@ fn with_inbox(folder: &Path, given: bool) -> Result<Vec<Pipeline>> {
     let pipelines: Vec<Pipeline> =
         super::pipelines(folder)?.into_iter().filter(|pipeline| given || pipeline.spec.inbox.is_some()).collect();
     if pipelines.is_empty() {
-        return Err(Failure::new(Kind::Settings, format!("no pipeline in {} has an inbox", folder.display()))
-            .hint("name a pipeline and give --inbox DIR, or add `inbox = \"DIR\"` to its file"));
+        return Err(nothing_to_watch(folder));
     }
     Ok(pipelines)
+}
+
+/// The failure of a folder in which no pipeline names an inbox.
+pub(super) fn nothing_to_watch(folder: &Path) -> Failure {
+    Failure::new(Kind::Settings, format!("no pipeline in {} has an inbox", folder.display()))
+        .hint("name a pipeline and give --inbox DIR, or add `inbox = \"DIR\"` to its file")
 }

@@ -60,7 +60,7 @@ impl House {
     }
 
     /// A running daemon, ready.
-    fn start(&self) -> Daemon {
+    pub fn start(&self) -> Daemon {
         let log = self.path("log");
         let file = std::fs::File::create(&log).unwrap();
         let child = self.command(&["watch"]).stderr(file).stdout(Stdio::null()).spawn().unwrap();
@@ -71,8 +71,8 @@ impl House {
 }
 
 /// A daemon, killed when the test is over.
-struct Daemon {
-    child: Child,
+pub struct Daemon {
+    pub child: Child,
     log: PathBuf,
 }
 

@@ -1,0 +1,118 @@
+//! `anomalyd check`: whether `watch` could start now, and what stands in its way.
+//!
+//! Everything is looked at, in the order in which `watch` would meet it, so that the first failure is the one that `watch` would
+//! end with. Nothing is written and no lock is taken: it runs before the daemon (`ExecStartPre=`), and beside it.
+
+mod state;
+
+use crate::daemon::{self, Plan};
+use crate::error::{Failure, Kind, Result};
+use crate::model::device;
+use crate::pipeline::Pipeline;
+use crate::settings::Settings;
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Pipelines, by name or as paths of their files [default: all that have an inbox].
+    #[arg(id = "checked", value_name = "PIPELINE")] // `pipelines` is the id of the global flag
+    pipelines: Vec<String>,
+}
+
+/// What is found, one line each, in the order in which it is looked at.
+#[derive(Debug, Default)]
+struct Findings {
+    lines: Vec<String>,
+    /// What `watch` would end with: how many, and the first.
+    failures: usize,
+    first: Option<Kind>,
+}
+
+impl Findings {
+    fn good(&mut self, text: impl AsRef<str>) {
+        self.lines.push(format!("ok: {}", one_line(text.as_ref())));
+    }
+
+    /// What `watch` lives with, and its user should know.
+    fn doubtful(&mut self, text: impl AsRef<str>, hint: &str) {
+        self.lines.push(format!("warning: {} ({hint})", one_line(text.as_ref())));
+    }
+
+    fn bad(&mut self, failure: &Failure) {
+        let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!(" ({})", one_line(hint)));
+        self.lines.push(format!("error: {}{hint}", one_line(&failure.message)));
+        self.failures += 1;
+        self.first.get_or_insert(failure.kind);
+    }
+
+    /// The value, or `None` and a finding.
+    fn take<T>(&mut self, outcome: Result<T>) -> Option<T> {
+        outcome.inspect_err(|failure| self.bad(failure)).ok()
+    }
+
+    fn outcome(&self) -> Result<()> {
+        let Some(kind) = self.first else { return Ok(()) };
+        let things = if self.failures == 1 { "1 thing stands" } else { &format!("{} things stand", self.failures) };
+        Err(Failure::new(kind, format!("{things} in the way of `watch`"))
+            .hint("each is a line above that begins with `error:`"))
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+/// Runs `check`.
+///
+/// # Errors
+/// The kind of the first failure, which is the one that `watch` would end with.
+pub fn run(args: &Args, settings: &Settings) -> Result<()> {
+    let findings = look(args, settings);
+    for line in &findings.lines {
+        println!("{line}");
+    }
+    findings.outcome()
+}
+
+fn look(args: &Args, settings: &Settings) -> Findings {
+    let mut findings = Findings::default();
+    let mut pipelines = pipelines(args, settings, &mut findings);
+    pipelines.retain(|pipeline| findings.take(daemon::inbox_of(pipeline, &settings.state)).is_some());
+    if findings.take(device::pick(&settings.device)).is_some() {
+        findings.good(format!("device {} can be used", settings.device));
+    }
+    for pipeline in pipelines {
+        model(pipeline, settings, &mut findings);
+    }
+    state::look(settings, &mut findings);
+    findings
+}
+
+/// The pipelines that `watch` would watch, as far as they can be read.
+fn pipelines(args: &Args, settings: &Settings, findings: &mut Findings) -> Vec<Pipeline> {
+    let by_name = !args.pipelines.is_empty();
+    let given = if by_name { Ok(args.pipelines.clone()) } else { super::pipeline_files(&settings.pipelines) };
+    let Some(given) = findings.take(given) else { return Vec::new() };
+    let loaded: Vec<Option<Pipeline>> =
+        given.iter().map(|given| findings.take(Pipeline::load(given, &settings.pipelines))).collect();
+    let all_read = loaded.iter().all(Option::is_some);
+    let mut pipelines: Vec<Pipeline> = loaded.into_iter().flatten().collect();
+    pipelines.retain(|pipeline| by_name || pipeline.spec.inbox.is_some());
+    if pipelines.is_empty() && all_read {
+        findings.bad(&super::watch::nothing_to_watch(&settings.pipelines));
+    }
+    pipelines
+}
+
+/// Loads a model as `watch` would, on the CPU: memory of a GPU that a running daemon has filled is not asked for.
+fn model(pipeline: Pipeline, settings: &Settings, findings: &mut Findings) {
+    let (name, alpha) = (pipeline.name.clone(), pipeline.spec.calibration.alpha);
+    let inbox = pipeline.spec.inbox.clone().unwrap_or_default();
+    if let Some(plan) = findings.take(Plan::load(pipeline, &settings.models, "cpu")) {
+        let version = &plan.judge.identity().model_version;
+        findings.good(format!(
+            "pipeline {name}: inbox {} can be read, model {version} is whole, alpha {alpha} is certified",
+            inbox.display()
+        ));
+    }
+}

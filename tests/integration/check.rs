@@ -1,0 +1,107 @@
+//! `check`: what `watch` would end with, found before it starts.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::watch::{House, has_model};
+
+fn lines(output: &Output) -> (i32, String) {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), text)
+}
+
+/// Everything below a folder, with its size and time of change.
+fn contents(folder: &Path) -> BTreeMap<std::path::PathBuf, (u64, std::time::SystemTime)> {
+    let entries = walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| {
+            let meta = entry.metadata().unwrap();
+            (entry.into_path(), (meta.len(), meta.modified().unwrap()))
+        })
+        .collect()
+}
+
+#[test]
+fn a_house_in_order_passes_and_is_left_as_it_was() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let before = contents(house.root.path());
+    let (code, text) = lines(&house.run(&["check"]));
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("ok: pipeline digits"), "{text}");
+    assert_eq!(before, contents(house.root.path()), "check writes nothing");
+    let mut daemon = house.start();
+    let (code, text) = lines(&house.run(&["check", "digits"]));
+    assert_eq!(code, 0, "beside a daemon: {text}");
+    assert!(daemon.child.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once_and_the_first_gives_the_exit_code() {
+    let house = House::new();
+    std::fs::write(house.path("pipelines/broken.toml"), "nonsense = 1\n").unwrap();
+    let text = std::fs::read_to_string(house.path("pipelines/digits.toml")).unwrap();
+    let lost = text.replace(&format!("{:?}", house.path("inbox")), "\"/no/such/inbox\"");
+    std::fs::write(house.path("pipelines/lost.toml"), lost).unwrap();
+    std::fs::write(house.path("pipelines/untrained.toml"), text).unwrap();
+    std::fs::write(house.path("state"), "a file").unwrap();
+    let (code, text) = lines(&house.run(&["check"]));
+    assert_eq!(code, 3, "{text}");
+    for word in ["broken.toml:1:", "/no/such/inbox", "no model of pipeline untrained", "is not a folder"] {
+        assert_eq!(text.lines().filter(|line| line.starts_with("error: ") && line.contains(word)).count(), 1, "{text}");
+    }
+    assert!(text.contains("4 things stand"), "{text}");
+    assert_eq!(code, lines(&house.run(&["watch"])).0, "watch ends with the same code");
+    let (code, text) = lines(&house.run(&["check", "untrained"]));
+    assert_eq!((code, lines(&house.run(&["watch", "untrained"])).0), (4, 4), "{text}");
+}
+
+#[test]
+fn a_damaged_model_is_found_by_its_digest() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let models = house.path("models");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/digits");
+    let version = std::fs::read_to_string(shipped.join("current")).unwrap();
+    let copy = models.join("digits").join(version.trim());
+    std::fs::create_dir_all(&copy).unwrap();
+    std::fs::copy(shipped.join("current"), models.join("digits/current")).unwrap();
+    for entry in std::fs::read_dir(shipped.join(version.trim())).unwrap().flatten() {
+        std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    let weights = copy.join("weights.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anomalyd"));
+    command.arg("--state").arg(house.path("state")).arg("--pipelines").arg(house.path("pipelines"));
+    let (code, text) = lines(&command.arg("--models").arg(&models).arg("check").output().unwrap());
+    assert_eq!(code, 4, "{text}");
+    assert!(text.contains("weights.safetensors") && text.contains("digest"), "{text}");
+}
+
+#[test]
+fn files_of_another_user_in_the_state_folder_are_named() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let ledger = house.path("state/ledger.sqlite");
+    std::fs::create_dir(house.path("state")).unwrap();
+    std::fs::write(&ledger, "").unwrap();
+    std::fs::set_permissions(&ledger, std::fs::Permissions::from_mode(0o444)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        println!("root may write everything: not tested");
+        return;
+    }
+    let (code, text) = lines(&house.run(&["check"]));
+    assert_eq!(code, 6, "{text}");
+    assert!(text.contains("ledger.sqlite cannot be written") && text.contains("chown"), "{text}");
+}
