@@ -3,28 +3,30 @@
 //! Regular files count, of any name and depth; hidden ones (a leading dot anywhere below the inbox) and names ending in `.part`,
 //! `.partial` or `.tmp` do not, so that a writer can rename into place. Symbolic links below the inbox are not followed.
 
+mod check;
 mod hints;
+mod known;
+mod rules;
+mod walk;
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use walkdir::{DirEntry, WalkDir};
+use crate::pipeline::Watch;
 
-use crate::error::{Failure, Kind, Result};
-use crate::pipeline::{Watch, WatchMode};
-
+pub use check::check_inbox;
 pub use hints::{Hint, Hints};
+pub use known::Known;
+pub use rules::UNFINISHED;
+use rules::{Rules, is_ignored};
+use walk::Walk;
 
 /// Files kept in mind between found and settled; more are found by a later scan, so that memory stays bounded.
 const MOST_PENDING: usize = 16_384;
-/// A file that is being written by somebody may rest this many settle times before it counts as complete.
-const OPEN_PATIENCE: u32 = 10;
-/// Endings of names that are not finished.
-const UNFINISHED: [&str; 3] = [".part", ".partial", ".tmp"];
 
 /// What tells one version of a file from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,33 +45,6 @@ impl From<&std::fs::Metadata> for Stat {
     }
 }
 
-/// Files that need no second look, 16 bytes each: a hash of the name, and one of what the file was.
-#[derive(Debug, Default)]
-pub struct Known(HashMap<u64, u64>);
-
-impl Known {
-    /// Remembers a version of a file.
-    pub fn insert(&mut self, name: &[u8], stat: Stat) {
-        self.0.insert(hash(name), hash(stat));
-    }
-
-    /// Whether this version of the file is known.
-    pub fn contains(&self, name: &[u8], stat: Stat) -> bool {
-        self.0.get(&hash(name)) == Some(&hash(stat))
-    }
-
-    /// Forgets a file, so that it is looked at again.
-    pub fn forget(&mut self, name: &[u8]) {
-        self.0.remove(&hash(name));
-    }
-}
-
-fn hash(value: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// A complete file nobody has looked at yet.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -83,16 +58,25 @@ pub struct Found {
 #[derive(Debug)]
 struct Pending {
     stat: Stat,
+    /// When it was last seen to change.
     since: Instant,
+    /// Whether a writer is known to hold it open.
     open: bool,
+}
+
+/// What is known of a file's writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    Unknown,
+    Writes,
+    HasClosed,
 }
 
 /// One inbox.
 #[derive(Debug)]
 pub struct Inbox {
     root: PathBuf,
-    settle: Duration,
-    trust_mtime: bool,
+    rules: Rules,
     known: Known,
     pending: HashMap<PathBuf, Pending>,
     overfull: bool,
@@ -101,9 +85,7 @@ pub struct Inbox {
 impl Inbox {
     /// An inbox whose `known` files are done. `root` is an existing folder, see [`check_inbox`].
     pub fn new(root: PathBuf, watch: &Watch, known: Known) -> Self {
-        let settle = Duration::from_millis(watch.settle_ms);
-        let trust_mtime = watch.mode == WatchMode::Auto;
-        Self { root, settle, trust_mtime, known, pending: HashMap::new(), overfull: false }
+        Self { root, rules: Rules::new(watch), known, pending: HashMap::new(), overfull: false }
     }
 
     /// The folder.
@@ -121,47 +103,35 @@ impl Inbox {
     /// Looks where a hint says.
     pub fn follow(&mut self, hint: &Hint) {
         match hint {
-            Hint::Look(path) => match std::fs::symlink_metadata(path) {
-                Ok(meta) if meta.is_dir() => self.scan_below(&path.clone()),
-                Ok(meta) if meta.is_file() => self.note(path, &meta, false),
-                _ => {}
-            },
-            Hint::Writing(path) => {
-                if let Ok(meta) = std::fs::symlink_metadata(path)
-                    && meta.is_file()
-                {
-                    self.note(path, &meta, true);
-                }
+            Hint::Look(path) => self.look(path, |_| Writer::HasClosed),
+            // What is created with a size is a link to a file that may have been finished long ago.
+            Hint::Created(path) => {
+                self.look(path, |meta| if meta.len() == 0 { Writer::Writes } else { Writer::Unknown });
             }
-            Hint::Everything => self.scan(),
+            Hint::Changed(path) => self.look(path, |_| Writer::Unknown),
+            Hint::Writing(path) => self.look(path, |_| Writer::Writes),
+            Hint::Everything => {
+                // Closes may have been missed.
+                self.pending.values_mut().for_each(|pending| pending.open = false);
+                self.scan();
+            }
         }
     }
 
-    /// The files that have settled, at most `most`; they count as known from now on.
+    /// The files that are complete, at most `most`, those changed longest ago first; they count as known from now on.
     pub fn settled(&mut self, most: usize) -> Vec<Found> {
-        let (now, mut found, mut gone) = (Instant::now(), Vec::new(), Vec::new());
-        for (name, pending) in &mut self.pending {
+        let mut order: Vec<(i64, PathBuf)> =
+            self.pending.iter().map(|(name, pending)| (pending.stat.mtime_ns, name.clone())).collect();
+        order.sort_unstable();
+        let (now, mut found) = (Instant::now(), Vec::new());
+        for (_, name) in order {
             if found.len() >= most {
                 break;
             }
-            let Some(stat) = stat_of(&self.root.join(name)) else {
-                gone.push(name.clone());
-                continue;
-            };
-            if stat != pending.stat {
-                (pending.stat, pending.since) = (stat, now);
+            if let Some(stat) = self.settle(&name, now) {
+                self.known.insert(name.as_os_str().as_bytes(), stat);
+                found.push(Found { name, stat });
             }
-            let patience = if pending.open { self.settle * OPEN_PATIENCE } else { self.settle };
-            let old = self.trust_mtime && !pending.open && age(stat) >= self.settle;
-            if old || now.duration_since(pending.since) >= patience {
-                found.push(Found { name: name.clone(), stat });
-            }
-        }
-        for name in gone.iter().chain(found.iter().map(|file| &file.name)) {
-            self.pending.remove(name);
-        }
-        for file in &found {
-            self.known.insert(file.name.as_os_str().as_bytes(), file.stat);
         }
         if self.overfull && self.pending.len() < MOST_PENDING / 2 {
             self.scan();
@@ -169,11 +139,29 @@ impl Inbox {
         found
     }
 
+    /// What a waiting file is, where it is complete. What is gone waits no longer.
+    fn settle(&mut self, name: &Path, now: Instant) -> Option<Stat> {
+        let path = self.root.join(name);
+        let stat = stat_of(&path).filter(|_| self.rules.is_marked(&path));
+        let (Some(stat), Some(pending)) = (stat, self.pending.get_mut(name)) else {
+            self.pending.remove(name);
+            return None;
+        };
+        if stat != pending.stat {
+            (pending.stat, pending.since) = (stat, now);
+        }
+        let complete = self.rules.is_complete(pending, now);
+        if complete {
+            self.pending.remove(name);
+        }
+        complete.then_some(stat)
+    }
+
     /// Makes a file that changed while it was read be looked at again.
     pub fn again(&mut self, name: &Path) {
         self.known.forget(name.as_os_str().as_bytes());
         let path = self.root.join(name);
-        self.follow(&Hint::Look(path));
+        self.look(&path, |_| Writer::Unknown);
     }
 
     /// Files found and not yet settled.
@@ -183,7 +171,25 @@ impl Inbox {
 
     /// Time between two looks at the waiting files.
     pub fn pace(&self) -> Duration {
-        (self.settle / 4).clamp(Duration::from_millis(10), Duration::from_millis(250))
+        (self.rules.settle / 4).clamp(Duration::from_millis(10), Duration::from_millis(250))
+    }
+
+    fn look(&mut self, path: &Path, writer: impl Fn(&Metadata) -> Writer) {
+        match std::fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_dir() => self.scan_below(path),
+            Ok(meta) if meta.is_file() => {
+                let Some(candidate) = self.rules.candidate(path) else { return };
+                // A marker says nothing about the writer of its file.
+                if candidate == path {
+                    self.note(path, &meta, writer(&meta));
+                } else if let Ok(meta) = std::fs::symlink_metadata(&candidate)
+                    && meta.is_file()
+                {
+                    self.note(&candidate, &meta, Writer::Unknown);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn scan_below(&mut self, folder: &Path) {
@@ -191,86 +197,59 @@ impl Inbox {
             if self.overfull {
                 return;
             }
-            self.note(&path, &meta, false);
+            match self.rules.candidate_of_walk(&path) {
+                Some(candidate) if candidate == path => self.note(&path, &meta, Writer::Unknown),
+                Some(_) => self.look(&path, |_| Writer::Unknown),
+                None => {}
+            }
         }
     }
 
-    fn note(&mut self, path: &Path, meta: &std::fs::Metadata, open: bool) {
+    fn note(&mut self, path: &Path, meta: &Metadata, writer: Writer) {
         let Ok(name) = path.strip_prefix(&self.root) else { return };
         let stat = Stat::from(meta);
         if is_ignored(name) || self.known.contains(name.as_os_str().as_bytes(), stat) {
             return;
         }
-        let waiting = self.pending.len();
-        match self.pending.get_mut(name) {
-            Some(pending) => pending.open = open,
-            None if waiting >= MOST_PENDING => self.overfull = true,
-            None => {
-                self.pending.insert(name.to_path_buf(), Pending { stat, since: Instant::now(), open });
+        if let Some(pending) = self.pending.get_mut(name) {
+            if writer != Writer::Unknown {
+                pending.open = writer == Writer::Writes;
             }
+        } else if self.pending.len() >= MOST_PENDING {
+            self.overfull = true;
+        } else if !self.rules.is_far_too_young(stat) {
+            let pending = Pending { stat, since: Instant::now(), open: writer == Writer::Writes };
+            self.pending.insert(name.to_path_buf(), pending);
         }
     }
 }
 
-/// The regular files below a folder that count, in the order of their names. A folder that vanishes meanwhile is no error.
-pub fn files_below(folder: &Path) -> impl Iterator<Item = (PathBuf, std::fs::Metadata)> {
-    let counts = |entry: &DirEntry| entry.depth() == 0 || !is_ignored(Path::new(entry.file_name()));
-    WalkDir::new(folder).follow_links(false).sort_by_file_name().into_iter().filter_entry(counts).filter_map(|entry| {
-        let entry = entry.inspect_err(report).ok()?;
-        let meta = entry.file_type().is_file().then(|| entry.metadata().ok()).flatten()?;
-        Some((entry.into_path(), meta))
+/// The regular files below a folder that count, see [`Walk`]. A folder that cannot be read is logged, one that has gone is not.
+pub fn files_below(folder: &Path) -> impl Iterator<Item = (PathBuf, Metadata)> + use<> {
+    Walk::new(folder).unwrap_or_else(|error| {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            tracing::warn!(folder = %folder.display(), %error, "cannot look into a folder");
+        }
+        Walk::default()
     })
 }
 
-/// A folder that cannot be entered hides files; one that has just gone does not.
-fn report(error: &walkdir::Error) {
-    if error.io_error().is_none_or(|error| error.kind() != std::io::ErrorKind::NotFound) {
-        tracing::warn!(%error, "cannot look into a folder");
-    }
+/// Files of an inbox that are not known, complete or not; files that wait for their marker do not count.
+pub fn count_waiting(inbox: &Path, watch: &Watch, known: &Known) -> u64 {
+    let rules = Rules::new(watch);
+    let is_new = |path: PathBuf| {
+        let name = path.strip_prefix(inbox).unwrap_or(&path);
+        stat_of(&path).is_some_and(|stat| !known.contains(name.as_os_str().as_bytes(), stat))
+    };
+    files_below(inbox)
+        .filter_map(|(path, _)| rules.candidate_of_walk(&path))
+        .filter(|path| is_new(path.clone()))
+        .count() as u64
 }
 
 /// What a regular file is now; `None` where there is none.
 pub fn stat_of(path: &Path) -> Option<Stat> {
     std::fs::symlink_metadata(path).ok().filter(|meta| meta.is_file()).map(|meta| Stat::from(&meta))
-}
-
-/// Checks that an inbox can be watched, and returns it canonical.
-///
-/// # Errors
-/// [`Kind::Io`] where it is missing or cannot be read; [`Kind::Settings`] where it contains the state folder or lies in it.
-pub fn check_inbox(inbox: &Path, state: &Path) -> Result<PathBuf> {
-    let root = inbox.canonicalize().map_err(|error| {
-        Failure::new(Kind::Io, format!("inbox {}: {error}", inbox.display()))
-            .hint("make the folder, or correct `inbox`")
-    })?;
-    if !root.is_dir() {
-        return Err(Failure::new(Kind::Io, format!("inbox {} is not a folder", root.display())));
-    }
-    std::fs::read_dir(&root).map_err(|error| {
-        Failure::new(Kind::Io, format!("inbox {} cannot be read: {error}", root.display()))
-            .hint("give the user that runs anomalyd the right to read and enter it")
-    })?;
-    let state = std::path::absolute(state).unwrap_or_else(|_| state.to_path_buf());
-    let state = state.canonicalize().unwrap_or(state);
-    if state.starts_with(&root) || root.starts_with(&state) {
-        let message = format!("inbox {} and state folder {} contain one another", root.display(), state.display());
-        return Err(
-            Failure::new(Kind::Settings, message).hint("keep the reports outside of the folder that is watched")
-        );
-    }
-    Ok(root)
-}
-
-fn is_ignored(name: &Path) -> bool {
-    name.iter().any(|part| {
-        let part = part.as_bytes();
-        part.starts_with(b".") || UNFINISHED.iter().any(|ending| part.ends_with(ending.as_bytes()))
-    })
-}
-
-fn age(stat: Stat) -> Duration {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_nanos(u64::try_from(stat.mtime_ns).unwrap_or(0)))
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use chrono::DateTime;
 use serde::Serialize;
@@ -12,7 +10,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Counts, Lock, Reader};
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
-use crate::watch::{Known, Stat, files_below};
+use crate::watch::{Known, count_waiting};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -109,8 +107,5 @@ fn known(reader: &Reader, pipeline: &str) -> Result<Known> {
 /// Files in the inbox that are not known; `None` where there is no inbox.
 fn waiting(known: &Known, pipeline: &Pipeline) -> Option<u64> {
     let inbox = pipeline.spec.inbox.as_deref().filter(|inbox| inbox.is_dir())?;
-    let name =
-        |path: &Path| path.strip_prefix(inbox).map(|name| name.as_os_str().as_bytes().to_vec()).unwrap_or_default();
-    let open = files_below(inbox).filter(|(path, meta)| !known.contains(&name(path), Stat::from(meta)));
-    Some(open.count() as u64)
+    Some(count_waiting(inbox, &pipeline.spec.watch, known))
 }

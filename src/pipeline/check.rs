@@ -1,5 +1,7 @@
 //! What serde cannot see in a pipeline file: ranges, and keys that must agree with each other.
 
+use crate::watch::UNFINISHED;
+
 use super::{Latent, Likelihood, Reduction, Scaling, Spec, line_of};
 
 /// The keys that are wrong, and how.
@@ -10,7 +12,7 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
             faults.push((key, wrong.to_string()));
         }
     };
-    let Spec { input, model, training, score, calibration, .. } = spec;
+    let Spec { input, model, training, score, calibration, watch, .. } = spec;
     let halvings = 1usize.checked_shl(model.channels.len() as u32).unwrap_or(usize::MAX);
     require((4..=1024).contains(&input.size), "input.size", "must lie between 4 and 1024 pixels");
     require(matches!(input.channels, 1 | 3), "input.channels", "must be 1 or 3");
@@ -68,6 +70,9 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
     let open = |value: f64| value > 0.0 && value < 1.0;
     require(open(calibration.alpha), "calibration.alpha", "must lie in (0, 1)");
     require(open(calibration.delta), "calibration.delta", "must lie in (0, 1)");
+    let unseen = |ending: &str| ending.contains('/') || UNFINISHED.iter().any(|part| ending.ends_with(part));
+    let seen = watch.done_marker.as_deref().is_none_or(|ending| !ending.is_empty() && !unseen(ending));
+    require(seen, "watch.done_marker", "must be the ending of a finished file's name, such as \".done\"");
     faults
 }
 

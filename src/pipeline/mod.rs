@@ -2,6 +2,7 @@
 
 mod check;
 mod spec;
+mod watching;
 
 use std::path::{Path, PathBuf};
 
@@ -112,6 +113,14 @@ mod tests {
         let message = fault("beta = 1.0", "beta = 1.0\nbetta = 2.0");
         assert!(message.starts_with(&format!("digits.toml:{}: ", line("beta") + 1)), "{message}");
         assert!(message.contains("betta"), "{message}");
+    }
+
+    #[test]
+    fn a_marker_that_would_never_be_seen_is_refused() {
+        for marker in ["", "/done", ".done.part"] {
+            let watch = format!("[watch]\ndone_marker = {marker:?}\n[calibration]");
+            assert!(fault("[calibration]", &watch).contains("watch.done_marker"), "{marker}");
+        }
     }
 
     #[test]

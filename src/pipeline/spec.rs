@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::watching::{Watch, WatchMode};
 use crate::components::Component;
 
 /// The contents of a pipeline file.
@@ -296,34 +297,6 @@ pub enum Keep {
     Flagged,
     /// Nobody's.
     None,
-}
-
-/// How the inbox is watched.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Watch {
-    /// Notifications plus a timed rescan, or the rescan alone (NFS, SMB).
-    pub mode: WatchMode,
-    /// Milliseconds a file must stay unchanged.
-    pub settle_ms: u64,
-    /// Seconds between rescans.
-    pub rescan_s: u64,
-}
-
-impl Default for Watch {
-    fn default() -> Self {
-        Self { mode: WatchMode::Auto, settle_ms: 500, rescan_s: 30 }
-    }
-}
-
-/// How changes are noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WatchMode {
-    /// inotify as a hint, and a timed rescan.
-    Auto,
-    /// The timed rescan alone.
-    Poll,
 }
 
 impl Score {

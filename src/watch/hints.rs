@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
+use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::warn;
 
@@ -18,6 +18,10 @@ const MOST_HINTS: usize = 4096;
 pub enum Hint {
     /// At a file that is complete as far as its writer is concerned, or at a new folder.
     Look(PathBuf),
+    /// At a file whose metadata have changed; its writer may or may not be at work.
+    Changed(PathBuf),
+    /// At a name that is new: somebody has begun to write, or has linked a file there.
+    Created(PathBuf),
     /// At a file that somebody is writing.
     Writing(PathBuf),
     /// Everywhere.
@@ -87,9 +91,10 @@ fn translate(event: notify::Result<Event>) -> Vec<Hint> {
         EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Access(_) | EventKind::Remove(_) => {
             return vec![];
         }
-        EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(_)) => Hint::Look,
-        EventKind::Create(notify::event::CreateKind::Folder) => Hint::Look,
-        EventKind::Create(_) | EventKind::Modify(_) => Hint::Writing,
+        EventKind::Modify(ModifyKind::Metadata(_)) => Hint::Changed,
+        EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(CreateKind::Folder) => Hint::Look,
+        EventKind::Create(_) => Hint::Created,
+        EventKind::Modify(_) => Hint::Writing,
         EventKind::Any | EventKind::Other => return vec![Hint::Everything],
     };
     event.paths.into_iter().map(hint).collect()

@@ -1,4 +1,6 @@
 use super::*;
+use crate::error::Kind;
+use crate::pipeline::WatchMode;
 
 fn watch(settle_ms: u64) -> Watch {
     Watch { settle_ms, ..Watch::default() }
@@ -99,4 +101,143 @@ fn inboxes_that_cannot_work_are_refused() {
     std::fs::create_dir_all(state.join("in")).unwrap();
     assert_eq!(check_inbox(&state.join("in"), &state).unwrap_err().kind, Kind::Settings);
     assert!(check_inbox(&root.path().join("inbox"), &root.path().join("elsewhere")).is_ok());
+}
+
+/// The names that an inbox finds at once, sorted, as bytes.
+fn found_in(root: &Path, watch: &Watch) -> Vec<Vec<u8>> {
+    let mut inbox = Inbox::new(root.to_path_buf(), watch, Known::default());
+    inbox.scan();
+    let mut names: Vec<Vec<u8>> =
+        inbox.settled(100).into_iter().map(|file| file.name.as_os_str().as_bytes().to_vec()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_no_regular_file_is_passed_over_and_what_is_one_is_found_whatever_its_name() {
+    let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = |name: &[u8]| root.path().join(std::ffi::OsStr::from_bytes(name));
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, path(b"pipe.png"), kind, 0o600.into(), 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(path(b"socket.png")).unwrap();
+    std::fs::write(outside.path().join("a"), b"x").unwrap();
+    std::os::unix::fs::symlink(outside.path(), path(b"linked")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("a"), path(b"link.png")).unwrap();
+    std::fs::create_dir(path(b"folder.png")).unwrap();
+    for name in [&b"folder.png/in"[..], b"new\nline", b"not utf-8 \xff\xfe", b" "] {
+        std::fs::write(path(name), b"x").unwrap();
+    }
+    std::fs::hard_link(outside.path().join("a"), path(b"hard")).unwrap();
+    std::fs::File::create(path(b"sparse")).unwrap().set_len(1 << 40).unwrap();
+    let wanted: [&[u8]; 6] = [b" ", b"folder.png/in", b"hard", b"new\nline", b"not utf-8 \xff\xfe", b"sparse"];
+    assert_eq!(found_in(root.path(), &watch(0)), wanted);
+}
+
+#[test]
+fn with_a_marker_a_file_counts_when_its_marker_stands_beside_it() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("night")).unwrap();
+    for name in ["a.fits", "night/b.fits", "b.fits.done", ".done", "night/c.done"] {
+        std::fs::write(root.path().join(name), b"x").unwrap();
+    }
+    let watch = Watch { done_marker: Some(".done".into()), ..watch(0) };
+    let mut inbox = Inbox::new(root.path().to_path_buf(), &watch, Known::default());
+    inbox.scan();
+    inbox.follow(&Hint::Look(root.path().join("a.fits")));
+    assert_eq!(inbox.waiting(), 0, "no marker stands beside its file yet");
+    for (marker, file) in [("a.fits.done", "a.fits"), ("night/b.fits.done", "night/b.fits")] {
+        std::fs::write(root.path().join(marker), b"").unwrap();
+        inbox.follow(&Hint::Look(root.path().join(marker)));
+        assert_eq!(names(inbox.settled(9)), [file], "the marker is a hint to look at its file");
+    }
+    assert_eq!(count_waiting(root.path(), &watch, &Known::default()), 2);
+    assert_eq!(found_in(root.path(), &watch), [&b"a.fits"[..], b"night/b.fits"]);
+    std::fs::write(root.path().join("a.fits"), b"another").unwrap();
+    inbox.scan();
+    std::fs::remove_file(root.path().join("a.fits.done")).unwrap();
+    assert!(inbox.settled(9).is_empty(), "the marker was taken back");
+}
+
+#[test]
+fn a_file_is_not_read_before_its_age() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let file = std::fs::File::create(&path).unwrap();
+    let aged = |seconds| file.set_modified(std::time::SystemTime::now() - Duration::from_secs(seconds)).unwrap();
+    let watch = |mode| Watch { min_age_s: 60, mode, ..watch(0) };
+    aged(3);
+    assert!(found_in(root.path(), &watch(WatchMode::Auto)).is_empty());
+    let mut inbox = Inbox::new(root.path().to_path_buf(), &watch(WatchMode::Auto), Known::default());
+    inbox.scan();
+    assert_eq!(inbox.waiting(), 0, "a later rescan finds it again");
+    aged(50);
+    inbox.scan();
+    assert_eq!((inbox.waiting(), inbox.settled(9).len()), (1, 0));
+    aged(61);
+    assert_eq!(names(inbox.settled(9)), ["a"]);
+    assert!(found_in(root.path(), &watch(WatchMode::Poll)).is_empty(), "another machine's clock may be wrong");
+}
+
+#[test]
+fn a_writer_that_pauses_is_waited_for_until_it_closes() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("cube");
+    let mut inbox = inbox(root.path(), 10);
+    std::fs::write(&path, b"").unwrap();
+    inbox.follow(&Hint::Created(path.clone()));
+    std::fs::write(&path, b"half").unwrap();
+    inbox.follow(&Hint::Writing(path.clone()));
+    std::thread::sleep(Duration::from_millis(150));
+    inbox.scan();
+    inbox.follow(&Hint::Changed(path.clone()));
+    assert!(inbox.settled(9).is_empty(), "neither a rescan nor a chmod closes a file");
+    inbox.follow(&Hint::Look(path.clone()));
+    assert_eq!(names(inbox.settled(9)), ["cube"]);
+    inbox.follow(&Hint::Writing(path.clone()));
+    assert_eq!(inbox.waiting(), 0, "nothing has been written since");
+    std::fs::write(&path, b"more than half").unwrap();
+    inbox.follow(&Hint::Writing(path));
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(inbox.settled(9).is_empty());
+    inbox.follow(&Hint::Everything);
+    assert_eq!(names(inbox.settled(9)), ["cube"], "where events were lost, the close may be among them");
+}
+
+#[test]
+fn a_link_into_the_inbox_waits_for_nobody_to_close_it() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join(".delivery"), b"x").unwrap();
+    std::fs::hard_link(root.path().join(".delivery"), root.path().join("a")).unwrap();
+    let mut inbox = inbox(root.path(), 10);
+    inbox.follow(&Hint::Created(root.path().join("a")));
+    std::thread::sleep(Duration::from_millis(30));
+    assert_eq!(names(inbox.settled(9)), ["a"]);
+}
+
+#[test]
+fn what_changed_longest_ago_is_read_first() {
+    let root = tempfile::tempdir().unwrap();
+    let now = std::time::SystemTime::now();
+    for (name, age) in [("c", 10), ("a", 20), ("b", 30), ("d", 5)] {
+        let file = std::fs::File::create(root.path().join(name)).unwrap();
+        file.set_modified(now - Duration::from_secs(age)).unwrap();
+    }
+    let mut inbox = inbox(root.path(), 0);
+    inbox.scan();
+    let order: Vec<PathBuf> = [3, 1].into_iter().flat_map(|most| inbox.settled(most)).map(|file| file.name).collect();
+    assert_eq!(order, ["b", "a", "c", "d"].map(PathBuf::from));
+}
+
+#[test]
+fn files_come_before_folders_and_both_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("b/d")).unwrap();
+    std::fs::create_dir(root.path().join("c")).unwrap();
+    for name in ["z", "a", "b/2", "b/1", "b/d/3", "c/4"] {
+        std::fs::write(root.path().join(name), b"x").unwrap();
+    }
+    let met: Vec<PathBuf> =
+        files_below(root.path()).map(|(path, _)| path.strip_prefix(root.path()).unwrap().to_path_buf()).collect();
+    assert_eq!(met, ["a", "z", "b/1", "b/2", "b/d/3", "c/4"].map(PathBuf::from));
+    assert_eq!(files_below(&root.path().join("nowhere")).count(), 0);
 }

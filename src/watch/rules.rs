@@ -1,0 +1,97 @@
+//! When a file counts, and when it is complete.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Pending, Stat};
+use crate::pipeline::{Watch, WatchMode};
+
+/// A file that is held open by a writer is waited for this long after its last change. inotify says when it is closed; this is for
+/// a writer that never closes, or was never heard to.
+const OPEN_PATIENCE: Duration = Duration::from_secs(600);
+/// Endings of names that are not finished.
+pub const UNFINISHED: [&str; 3] = [".part", ".partial", ".tmp"];
+
+/// When a file of an inbox is complete.
+#[derive(Debug)]
+pub struct Rules {
+    /// Time it must stay unchanged.
+    pub settle: Duration,
+    /// Whether the clock of modification times is this machine's.
+    pub trust_mtime: bool,
+    min_age: Duration,
+    rescan: Duration,
+    marker: Option<Vec<u8>>,
+}
+
+impl Rules {
+    /// The rules of a pipeline.
+    pub fn new(watch: &Watch) -> Self {
+        Self {
+            settle: Duration::from_millis(watch.settle_ms),
+            trust_mtime: watch.mode == WatchMode::Auto,
+            min_age: Duration::from_secs(watch.min_age_s),
+            rescan: Duration::from_secs(watch.rescan_s),
+            marker: watch.done_marker.as_ref().map(|marker| marker.as_bytes().to_vec()),
+        }
+    }
+
+    /// The file to look at where something of this name has been met: itself, or the one it is the marker of; `None` for a file
+    /// whose marker has not come yet.
+    pub fn candidate(&self, path: &Path) -> Option<PathBuf> {
+        let marked = self.marked_by(path);
+        marked.or_else(|| self.is_marked(path).then(|| path.to_path_buf()))
+    }
+
+    /// The same in a walk through a folder, which meets the markers too: there a file without one costs nothing.
+    pub fn candidate_of_walk(&self, path: &Path) -> Option<PathBuf> {
+        if self.marker.is_none() { Some(path.to_path_buf()) } else { self.marked_by(path) }
+    }
+
+    fn marked_by(&self, path: &Path) -> Option<PathBuf> {
+        let name = path.as_os_str().as_bytes().strip_suffix(&self.marker.as_ref()?[..])?;
+        (!name.ends_with(b"/")).then(|| PathBuf::from(OsStr::from_bytes(name)))
+    }
+
+    /// Whether the marker, where one is asked for, stands beside the file.
+    pub fn is_marked(&self, path: &Path) -> bool {
+        self.marker_of(path).is_none_or(|marker| std::fs::symlink_metadata(marker).is_ok_and(|meta| meta.is_file()))
+    }
+
+    /// The marker of a file, where one is asked for.
+    pub fn marker_of(&self, path: &Path) -> Option<PathBuf> {
+        let marker = self.marker.as_ref()?;
+        let bytes = [path.as_os_str().as_bytes(), marker].concat();
+        Some(PathBuf::from(OsStr::from_bytes(&bytes)))
+    }
+
+    /// Whether a file is too young to be worth waiting for: a later rescan finds it again.
+    pub fn is_far_too_young(&self, stat: Stat) -> bool {
+        self.trust_mtime && age(stat).is_some_and(|age| age + self.rescan < self.min_age)
+    }
+
+    /// Whether a file whose last change is `pending.since` ago is complete.
+    pub fn is_complete(&self, pending: &Pending, now: Instant) -> bool {
+        let rested = now.duration_since(pending.since);
+        // The modification time of what is being written says nothing about the next write.
+        let age = age(pending.stat).filter(|_| self.trust_mtime && !pending.open).unwrap_or_default().max(rested);
+        let patience = if pending.open { self.settle.max(OPEN_PATIENCE) } else { self.settle };
+        age >= patience.max(self.min_age)
+    }
+}
+
+/// Whether a name, or a folder on the way to it, is hidden or unfinished.
+pub fn is_ignored(name: &Path) -> bool {
+    name.iter().any(|part| {
+        let part = part.as_bytes();
+        part.starts_with(b".") || UNFINISHED.iter().any(|ending| part.ends_with(ending.as_bytes()))
+    })
+}
+
+/// Time since the last modification; `None` for one in the future.
+fn age(stat: Stat) -> Option<Duration> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
+    now.checked_sub(Duration::from_nanos(u64::try_from(stat.mtime_ns).unwrap_or(0)))
+}
