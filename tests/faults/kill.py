@@ -29,9 +29,10 @@ KINDS = {
     "unlink": ("unlink,unlinkat,rmdir", ()),
     "truncate": ("ftruncate,truncate", ()),
     "note write": ("pwrite64", ("work/decode-0", "work/score")),
+    "link": ("link,linkat", ()),
 }
 # n between two tries when bounded; in the full form 1, but for notes, which are two a file and all alike.
-BOUNDED_STEP = {"rename": 7, "fsync": 29, "write": 17, "ledger write": 97, "ledger open": 1, "mkdir": 3, "unlink": 2, "truncate": 1, "note write": 151}
+BOUNDED_STEP = {"rename": 7, "fsync": 29, "write": 17, "ledger write": 97, "ledger open": 1, "mkdir": 3, "unlink": 2, "truncate": 1, "note write": 151, "link": 1}
 FULL_STEP = {"note write": 11}
 MOVED_KINDS = ("rename", "fsync", "unlink", "mkdir", "ledger write")
 SETTINGS = "flush_rows = 24\nflush_ms = 60000\ndecode_threads = 1\n"
@@ -138,14 +139,14 @@ def series(stage: Stage, tally: Tally, pool, kind: str, step: int, moved: bool) 
 
 
 @contextlib.contextmanager
-def reading(house: House, tally: Tally):
-    """Readers that loop over the reports meanwhile."""
+def reading(house: House, tally: Tally, pause: float = 0.02):
+    """Readers that loop over the reports meanwhile, with a pause between two rounds."""
     if not faults.READERS:
         tally.note("readers: polars, DuckDB and pandas SKIPPED (ANOMALYD_PYTHON is not set), our own query reads instead")
         yield
         return
     script = str(Path(__file__).with_name("readers.py"))
-    process = subprocess.Popen([faults.READERS, script, str(house.state)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([faults.READERS, script, str(house.state), str(pause)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         process.stderr.readline()
         yield

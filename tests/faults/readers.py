@@ -1,6 +1,6 @@
 """Reads the reports of a state folder over and over, as a scientist's notebook would, until it is told to stop.
 
-usage: readers.py STATE        with polars, DuckDB and pandas; SIGTERM ends it
+usage: readers.py STATE PAUSE        with polars, DuckDB and pandas, and seconds between two rounds; SIGTERM ends it
 
 A table that exists must read, in every reader, at every moment, and no frame may stand in `scores` twice. Prints one JSON object:
 {"reads": N, "faults": [...]}.
@@ -37,7 +37,7 @@ def with_pandas(folder: str) -> list:
 
 
 def main() -> None:
-    state, reads, faults = sys.argv[1], 0, []
+    state, pause, reads, faults = sys.argv[1], float(sys.argv[2]), 0, []
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     print("reading", file=sys.stderr, flush=True)
@@ -54,7 +54,9 @@ def main() -> None:
                         faults.append(f"{reader.__name__}: {len(names) - len(set(names))} frames twice in {table}")
                 except Exception as error:  # whatever a reader fails with is what is looked for
                     faults.append(f"{reader.__name__} on {table}: {type(error).__name__}: {str(error)[:300]}")
-        time.sleep(0.02)
+        end = time.monotonic() + pause
+        while not stop and time.monotonic() < end:
+            time.sleep(min(0.02, pause))
     print(json.dumps({"reads": reads, "faults": faults}))
 
 
