@@ -22,7 +22,7 @@ pub struct Cli {
     /// Pipeline files [default: ./pipelines].
     #[arg(long, global = true, value_name = "DIR")]
     pub pipelines: Option<PathBuf>,
-    /// Form of the log on stderr.
+    /// Form of the log, and where it goes.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log: LogFormat,
     /// What to do.
@@ -30,13 +30,15 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Form of the log on stderr.
+/// Form of the log, and where it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Lines for people, on stderr.
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line, on stderr.
     Json,
+    /// The journal of systemd, a field for each value.
+    Journald,
 }
 
 /// The subcommands.

@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod error;
 pub mod interrupt;
+pub mod observe;
 pub mod pipeline;
 pub mod settings;
 

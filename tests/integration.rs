@@ -5,6 +5,7 @@ mod integration {
     mod decode;
     mod demo;
     mod draw;
+    mod observe;
     mod packaging;
     mod query;
     mod score;

@@ -212,9 +212,10 @@ impl Decoder {
             index: frame.index as u32,
             shape: [frame.width as u32, frame.height as u32, frame.channels as u32],
             observed_at: frame.observed_at,
+            span: file.span(Some(frame.index as u32)),
             _permit: permit,
         };
-        let prepared = guarded(|| prepare(frame, &file.lane.input))?;
+        let prepared = info.span.in_scope(|| guarded(|| prepare(frame, &file.lane.input)))?;
         Ok((info, prepared))
     }
 

@@ -143,7 +143,8 @@ fn score(lane: &Lane, prepared: &[Prepared]) -> Option<Result<Vec<Verdict>>> {
 }
 
 fn stopped(frame: &FrameInfo) -> Refusal {
-    error!(source = %frame.file.source, frame = frame.index, "judging this frame stopped the worker");
+    let _inside = frame.span.enter();
+    error!("judging this frame stopped the worker");
     let rejection = Rejection::new(Reason::Poisonous, "judging it stopped the worker; please report the file");
     Refusal { file: frame.file.clone(), index: Some(frame.index), rejection }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use tracing::{Span, info_span};
 
 use super::budget::Permit;
 use super::lane::Lane;
@@ -91,6 +92,18 @@ pub struct FileInfo {
     pub digest: Option<([u8; 32], Arc<str>)>,
 }
 
+impl FileInfo {
+    /// What log lines about one of its frames, or about the file as a whole, stand in.
+    pub fn span(&self, frame: Option<u32>) -> Span {
+        let digest = self.digest.as_ref().map(|(_, hex)| &**hex);
+        let (pipeline, source) = (self.lane.name.as_str(), &*self.source);
+        match frame {
+            Some(frame) => info_span!("frame", pipeline, source, frame, digest),
+            None => info_span!("file", pipeline, source, digest),
+        }
+    }
+}
+
 impl std::fmt::Debug for FileInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.source)
@@ -107,6 +120,8 @@ pub struct FrameInfo {
     pub shape: [u32; 3],
     /// When it was taken, where the header says so.
     pub observed_at: Option<DateTime<Utc>>,
+    /// What log lines about it stand in.
+    pub span: Span,
     /// Its share of the memory.
     pub _permit: Permit,
 }

@@ -19,6 +19,7 @@ use super::vigil::Vigil;
 use super::work;
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Ledger, Lock, Suspect, settle};
+use crate::observe::flood;
 use crate::pipeline::Pipeline;
 use crate::report::writer::Store;
 use crate::settings::Settings;
@@ -137,6 +138,7 @@ impl Shift<'_> {
                 _ = reload.recv() => self.reload(),
                 _ = tick.tick() => {
                     self.orders.view.inspect(|view| view(&self.crew.progress));
+                    flood::sweep();
                     pulse.beat(&self.crew.progress, &self.crew.condition);
                     if stopping.is_some_and(|since| since.elapsed() >= Duration::from_secs(self.settings.grace_s)) {
                         warn!(unfinished = self.crew.progress.under_way(), "grace is over, the next start reads the rest again");

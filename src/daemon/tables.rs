@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use polars::prelude::{DataFrame, PolarsError};
+use tracing::{debug, info};
 
 use super::stages::{FrameInfo, Refusal};
 use crate::draw::png::{Png16, png16};
@@ -28,6 +29,7 @@ pub struct Tables {
 impl Tables {
     /// Adds a frame judged. Its maps become pictures here, so that they do not wait in full size. Returns the bytes it takes.
     pub fn score(&mut self, frame: FrameInfo, mut verdict: Verdict, scored_at: DateTime<Utc>) -> usize {
+        let _inside = frame.span.clone().entered();
         let lane = &frame.file.lane;
         let digest = frame.file.digest.as_ref().map_or_else(|| "".into(), |(_, hex)| hex.clone());
         let maps = verdict.maps.take();
@@ -52,6 +54,12 @@ impl Tables {
             identity: lane.identity.clone(),
             verdict,
         };
+        let (score, p_value) = (row.verdict.score, row.verdict.p_value);
+        if row.verdict.is_anomaly {
+            info!(score, p_value, frame_id = %row.frame_id, "flagged");
+        } else {
+            debug!(score, p_value, frame_id = %row.frame_id, "scored");
+        }
         if let Some((shape, pictures)) = pictures.as_ref().filter(|_| keep) {
             bytes += pictures[1].bytes.len();
             self.denoised.push(DenoisedRow {

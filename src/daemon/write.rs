@@ -110,7 +110,8 @@ impl Writer {
 
     fn refuse(&mut self, refusal: &Refusal) {
         let Refusal { file, index, rejection } = refusal;
-        warn!(pipeline = %file.lane.name, source = %file.source, frame = index, reason = rejection.reason.as_str(), detail = %rejection.detail, "rejected");
+        let (reason, detail) = (rejection.reason.as_str(), &rejection.detail);
+        file.span(*index).in_scope(|| warn!(reason, %detail, "rejected"));
         let open = self.batch.open(file);
         open.frames += u64::from(index.is_some());
         if open.rejections.len() < 16 {

@@ -51,7 +51,7 @@ impl House {
     }
 
     /// Waits until `status` counts this many scored frames.
-    fn wait_for(&self, scored: u64) {
+    pub fn wait_for(&self, scored: u64) {
         let started = Instant::now();
         while self.status()["pipelines"]["digits"]["scored"] != scored {
             assert!(started.elapsed() < Duration::from_secs(20), "{}", self.status());
@@ -73,11 +73,11 @@ impl House {
 /// A daemon, killed when the test is over.
 pub struct Daemon {
     pub child: Child,
-    log: PathBuf,
+    pub log: PathBuf,
 }
 
 impl Daemon {
-    fn wait_for(&self, word: &str) {
+    pub fn wait_for(&self, word: &str) {
         let started = Instant::now();
         while !std::fs::read_to_string(&self.log).unwrap().contains(word) {
             assert!(started.elapsed() < Duration::from_secs(20), "{}", std::fs::read_to_string(&self.log).unwrap());
@@ -85,7 +85,7 @@ impl Daemon {
         }
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }

@@ -1,0 +1,4 @@
+//! What others see of a running process: log lines.
+
+pub mod flood;
+pub mod log;
