@@ -120,6 +120,7 @@ impl Settings {
             ("flush_bytes", self.flush_bytes),
             ("queue_files", self.queue_files),
             ("queue_frames", self.queue_frames),
+            ("limits.decode_s", usize::try_from(self.limits.decode_s).unwrap_or(usize::MAX)),
         ];
         match least_one.iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => {
@@ -196,5 +197,13 @@ mod tests {
     fn a_queue_of_nothing_is_refused() {
         let failure = Settings::read(None, pretend(&[("ANOMALYD__QUEUE_FILES", "0")])).unwrap_err();
         assert!(failure.message.contains("queue_files"), "{failure}");
+    }
+
+    #[test]
+    fn decoding_has_a_minute_or_what_is_set_but_never_no_time() {
+        let seconds = |value| Settings::read(None, pretend(&[("ANOMALYD__LIMITS__DECODE_S", value)]));
+        assert_eq!(Settings::default().limits.decode_s, 60);
+        assert_eq!(seconds("7").unwrap().limits.decode_s, 7);
+        assert!(seconds("0").unwrap_err().message.contains("limits.decode_s"));
     }
 }

@@ -68,8 +68,18 @@ struct FileReport {
     digest: Option<String>,
     format: Option<&'static str>,
     frames: Vec<FrameReport>,
-    /// Why the file, or the frame after the last one listed, could not be decoded.
+    /// Why the file, or the first of its frames that is not listed, could not be decoded.
     rejection: Option<Refusal>,
+    /// Places of the frames that could not be decoded, with the reason of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<RefusedFrame>,
+}
+
+#[derive(Serialize)]
+struct RefusedFrame {
+    index: usize,
+    #[serde(flatten)]
+    rejection: Refusal,
 }
 
 #[derive(Serialize)]
@@ -118,7 +128,7 @@ enum PreparedReport {
     },
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Refusal {
     reason: &'static str,
     detail: String,
@@ -133,8 +143,15 @@ impl From<Rejection> for Refusal {
 impl FileReport {
     fn of(path: &Path, limits: &Limits, input: Option<&Input>, npy: Option<&Path>) -> Result<Self> {
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        let mut report =
-            Self { file: path.to_path_buf(), bytes, digest: None, format: None, frames: Vec::new(), rejection: None };
+        let mut report = Self {
+            file: path.to_path_buf(),
+            bytes,
+            digest: None,
+            format: None,
+            frames: Vec::new(),
+            rejection: None,
+            refused: Vec::new(),
+        };
         let opened = image::read(path, limits).and_then(|content| {
             report.digest = Some(blake3::hash(&content).to_hex().to_string());
             image::open(content, limits)
@@ -148,7 +165,7 @@ impl FileReport {
 
     fn read_frames(&mut self, file: image::File, input: Option<&Input>, npy: Option<&Path>) -> Result<()> {
         self.format = Some(file.format.as_str());
-        for frame in file.frames {
+        for (index, frame) in file.frames.enumerate() {
             match frame {
                 Ok(frame) => {
                     let written = npy.map(|folder| write_npy(folder, &self.file, &frame)).transpose()?;
@@ -157,7 +174,11 @@ impl FileReport {
                     report.prepared = input.map(|input| PreparedReport::of(frame, input));
                     self.frames.push(report);
                 }
-                Err(rejection) => self.rejection = Some(rejection.into()),
+                Err(rejection) => {
+                    let rejection = Refusal::from(rejection);
+                    self.rejection.get_or_insert_with(|| rejection.clone());
+                    self.refused.push(RefusedFrame { index, rejection });
+                }
             }
         }
         Ok(())
@@ -169,6 +190,9 @@ impl FileReport {
             vec![format!("{}: {format}, {} bytes, {} frames", self.file.display(), self.bytes, self.frames.len())];
         lines.extend(self.digest.iter().map(|digest| format!("  digest {digest}")));
         lines.extend(self.frames.iter().map(FrameReport::text));
+        lines.extend(self.refused.iter().map(|RefusedFrame { index, rejection }| {
+            format!("  frame {index}: refused: {}: {}", rejection.reason, rejection.detail)
+        }));
         lines.join("\n") + "\n"
     }
 }

@@ -38,6 +38,23 @@ impl Budget {
     }
 }
 
+impl Permit {
+    /// Makes it this large; for more, everything is given back first, so that nobody who waits holds anything.
+    pub fn resize(&mut self, bytes: u64) {
+        let mut used = self.budget.lock();
+        *used -= self.bytes;
+        self.budget.freed.notify_all();
+        if bytes > self.bytes {
+            self.bytes = 0;
+            while *used > 0 && used.saturating_add(bytes) > self.budget.most {
+                used = self.budget.freed.wait(used).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        *used += bytes;
+        self.bytes = bytes;
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         *self.budget.lock() -= self.bytes;
@@ -63,6 +80,21 @@ mod tests {
         assert!(receiver.recv_timeout(std::time::Duration::from_millis(50)).is_err());
         drop(large);
         receiver.recv_timeout(std::time::Duration::from_secs(5)).unwrap();
+        thread.join().unwrap();
+        assert_eq!(*budget.lock(), 0);
+    }
+    #[test]
+    fn one_who_asks_for_more_gives_back_first() {
+        let budget = Budget::new(10);
+        let mut permit = budget.take(4);
+        permit.resize(2);
+        assert_eq!(*budget.lock(), 2);
+        // Two that hold half each and both want all of it: neither may keep the other waiting.
+        let mut other = budget.take(5);
+        let thread = std::thread::spawn(move || other.resize(10));
+        permit.resize(10);
+        assert_eq!(permit.bytes, 10);
+        drop(permit);
         thread.join().unwrap();
         assert_eq!(*budget.lock(), 0);
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, SendError, Sender};
 use rustix::fs::OFlags;
 
-use super::budget::Budget;
+use super::budget::{Budget, Permit};
 use super::flight::Flight;
 use super::progress::Progress;
 use super::stages::{FileInfo, FrameInfo, Item, Job, Refusal, Stop};
@@ -26,8 +26,6 @@ use crate::prepare::{Prepared, prepare};
 use crate::report::schema::source_name;
 use crate::watch::{Stat, stat_of};
 
-/// Bytes in memory for each byte of a file while it is decoded: the file, and its frame as f32.
-const FILE_FACTOR: u64 = 4;
 /// Bytes in memory for each value of a frame: what the model sees, and three maps.
 const FRAME_FACTOR: u64 = 16;
 /// Readings of a file that keeps changing, where no watcher will find it again.
@@ -95,11 +93,11 @@ impl Decoder {
         if let Some(rejection) = job.rejected.take() {
             return Ok(self.refuse(job, None, rejection));
         }
-        let _permit = self.files.take(job.stat.size.saturating_mul(FILE_FACTOR));
+        let mut memory = self.files.take(job.stat.size);
         match self.read(&job) {
             Reading::Whole(bytes, stat) => {
                 job.stat = stat;
-                self.content(job, bytes)
+                self.content(job, bytes, &mut memory)
             }
             Reading::Refused(rejection) => Ok(self.refuse(job, None, rejection)),
             Reading::Gone if !self.watched => {
@@ -133,7 +131,7 @@ impl Decoder {
     }
 
     /// Sends the frames of a content, unless that has been done.
-    fn content(&self, job: Job, bytes: Vec<u8>) -> Result<Sent> {
+    fn content(&self, job: Job, bytes: Vec<u8>, memory: &mut Permit) -> Result<Sent> {
         let digest = *blake3::hash(&bytes).as_bytes();
         let key = (job.lane.number, digest);
         let (file, ticket) = info(job, Some(digest));
@@ -151,7 +149,7 @@ impl Decoder {
                 return Ok(sent);
             }
         };
-        Ok(match self.send_frames(&file, bytes, skip) {
+        Ok(match self.send_frames(&file, bytes, skip, memory) {
             Ok(Some(outcome)) => self.items.send(Item::End(file, outcome, Some(ticket))),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
@@ -164,23 +162,28 @@ impl Decoder {
         file: &Arc<FileInfo>,
         bytes: Vec<u8>,
         skip: u64,
+        memory: &mut Permit,
     ) -> std::result::Result<Option<Outcome>, SendError<Item>> {
         let mut scored = skip > 0;
-        let mut frames = match guarded(|| image::frames(bytes, &self.limits)) {
-            Ok(frames) => frames,
+        let mut frames = match guarded(|| image::open_within(bytes, &self.limits, &mut |bytes| memory.resize(bytes))) {
+            Ok(file) => file.frames,
             Err(rejection) => {
                 self.items.send(Item::Refused(Refusal { file: file.clone(), index: None, rejection }))?;
                 return Ok(Some(Outcome::Rejected));
             }
         };
         let mut position = 0;
-        while let Some(frame) = guarded(|| Ok(frames.next())).unwrap_or_else(|rejection| Some(Err(rejection))) {
+        loop {
+            memory.resize(frames.next_bytes());
+            let Some(frame) = guarded(|| Ok(frames.next())).unwrap_or_else(|rejection| Some(Err(rejection))) else {
+                break;
+            };
             position += 1;
             if position <= skip {
                 continue;
             }
-            if position > self.limits.frames || self.stop.is_over() {
-                return Ok(if self.stop.is_over() { None } else { Some(Outcome::Scored) });
+            if self.stop.is_over() {
+                return Ok(None);
             }
             let index = frame.as_ref().map_or(position as usize - 1, |frame| frame.index) as u32;
             match frame.and_then(|frame| self.prepare(file, frame)) {

@@ -1,158 +1,139 @@
 //! FITS: every plane of every image HDU is a frame, tile-compressed images included, in physical units as astropy gives
-//! them (BSCALE and BZERO applied in its precision, BLANK to NaN). Tables and one-dimensional arrays are passed over.
+//! them (BSCALE and BZERO applied in its precision, BLANK to NaN). Tables and one-dimensional arrays are passed over; an
+//! HDU or plane that cannot be read is refused in its place.
 
-use std::io::{Cursor, ErrorKind};
-use std::ops::Range;
+use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
 
-use chrono::{DateTime, Utc};
-use fits_well::image::{Bitpix, SampleType, Scaling, View};
+use fits_well::image::{SampleType, Scaling, View};
+use fits_well::io::BLOCK_SIZE;
 use fits_well::{FitsError, FitsReader};
 
-use super::{Depth, Frame, Frames, Limits, Reason, Rejection, check_plausible, fits_gzip, fits_header};
+use super::bytes::Bytes;
+use super::deadline::Deadline;
+use super::fits_image::Image;
+use super::frames::Decoder;
+use super::{Frame, Limits, Reason, Rejection, fits_gzip};
 
-/// More than any of the tile codecs reaches on real pixels.
-const RATIO: usize = 1 << 13;
+/// Bytes that all headers of a file may take: parsed, a card takes several times its 80 bytes.
+const HEADER_BYTES: u64 = 32 << 20;
+/// What a byte of a header takes in memory, and an HDU beside.
+const HEADER_FACTOR: u64 = 8;
 
-type Reader = fits_well::io::StreamReader<Cursor<Vec<u8>>>;
+pub(super) type Reader = fits_well::io::StreamReader<Bytes>;
 
 /// Opens the file; its planes are decoded one at a time.
-pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> {
+pub(super) fn open(bytes: Vec<u8>, limits: Limits, deadline: Deadline) -> Result<impl Decoder, Rejection> {
     let stored = bytes.len();
-    let reader = FitsReader::open(Cursor::new(bytes)).map_err(rejection)?;
+    // The reader takes less than a block at the end for padding, whatever it says.
+    let cut = bytes.as_chunks::<BLOCK_SIZE>().1.starts_with(b"XTENSION");
+    let (reader, headers) = read_headers(Bytes::new(bytes, deadline)).map_err(rejection)?;
     // Limits come first: the second look below decodes a tile of each compressed image.
-    Image::all(&reader, &limits)?;
-    let reader = fits_gzip::widen(reader).map_err(rejection)?;
-    let images = Image::all(&reader, &limits)?;
+    let sound: Vec<usize> =
+        images(&reader, &limits, stored).into_iter().filter_map(|image| Some(image.ok()?.hdu)).collect();
+    let reader = fits_gzip::widen(reader, &sound).map_err(rejection)?;
+    let images = images(&reader, &limits, stored);
+    let cut = cut.then(|| Rejection::truncated("ends within the header of its last HDU"));
+    let defect = reader.scan_defect().map(said).or(cut);
     if images.is_empty() {
-        return Err(match reader.scan_defect() {
-            Some(defect) => Rejection::corrupt(defect),
-            None => Rejection::new(Reason::NoImage, "no HDU holds an image of two or more axes"),
-        });
+        let none = || Rejection::new(Reason::NoImage, "no HDU holds an image of two or more axes");
+        return Err(defect.unwrap_or_else(none));
     }
-    let frames = images.iter().fold(0usize, |sum, image| sum.saturating_add(image.planes));
-    let promised = images.iter().fold(0usize, |sum, image| sum.saturating_add(image.bytes()));
-    limits.check_frames(frames)?;
-    check_plausible(promised, stored, RATIO)?;
-    Ok(Box::new(Planes { reader, images, limits, at: 0, plane: 0, index: 0, words: Vec::new() }))
+    let planes = images.iter().map(|image| image.as_ref().map_or(1, |image| image.planes));
+    limits.check_frames(planes.fold(0, usize::saturating_add))?;
+    let images = images.into_iter().chain(defect.map(Err)).collect::<Vec<_>>().into_iter();
+    let headers = headers * HEADER_FACTOR;
+    Ok(Planes { reader, images, image: None, limits, stored, words: Vec::new(), headers, kept: 0 })
 }
 
-/// One image HDU.
-struct Image {
-    hdu: usize,
-    /// NAXIS1, NAXIS2, ...
-    shape: Vec<usize>,
-    /// Product of NAXIS3 and on.
-    planes: usize,
-    bitpix: Bitpix,
-    depth: Depth,
-    observed_at: Option<DateTime<Utc>>,
-    exposure_s: Option<f64>,
+/// Looks at every header, and at no more bytes than they may take; how many they are.
+pub(super) fn read_headers(bytes: Bytes) -> Result<(Reader, u64), FitsError> {
+    let allowance = bytes.allowance();
+    allowance.store(HEADER_BYTES, Ordering::Relaxed);
+    let reader = FitsReader::open(bytes)?;
+    let left = allowance.swap(u64::MAX, Ordering::Relaxed);
+    Ok((reader, HEADER_BYTES - left))
 }
 
-impl Image {
-    fn all(reader: &Reader, limits: &Limits) -> Result<Vec<Self>, Rejection> {
-        let primary = &reader.hdus()[0].header;
-        let mut images = Vec::new();
-        for hdu in reader.images() {
-            let metadata = hdu.image_metadata().map_err(rejection)?;
-            let shape = metadata.shape.to_vec();
-            if shape.len() < 2 || shape.contains(&0) {
-                continue;
-            }
-            limits.check_frame(shape[0], shape[1], 1)?;
-            let headers = [&hdu.header, primary];
-            images.push(Self {
-                hdu: hdu.index,
-                planes: shape[2..].iter().fold(1, |product: usize, &axis| product.saturating_mul(axis)),
-                shape,
-                bitpix: metadata.bitpix,
-                depth: depth(metadata.sample_type()),
-                observed_at: fits_header::observed_at(&headers),
-                exposure_s: fits_header::exposure_s(&headers),
-            });
-        }
-        Ok(images)
-    }
-
-    fn bytes(&self) -> usize {
-        let size = match self.bitpix {
-            Bitpix::U8 => 1,
-            Bitpix::I16 => 2,
-            Bitpix::I32 | Bitpix::F32 => 4,
-            Bitpix::I64 | Bitpix::F64 => 8,
-        };
-        (self.shape[0] * self.shape[1]).saturating_mul(self.planes).saturating_mul(size)
-    }
-
-    /// The section of one plane.
-    fn section(&self, plane: usize) -> Vec<Range<usize>> {
-        let mut rest = plane;
-        let fixed = self.shape[2..].iter().map(|&axis| {
-            let at = rest % axis;
-            rest /= axis;
-            at..at + 1
-        });
-        [0..self.shape[0], 0..self.shape[1]].into_iter().chain(fixed).collect()
-    }
+/// The image HDUs in the file's order; one that cannot be read is refused in its place.
+fn images(reader: &Reader, limits: &Limits, stored: usize) -> Vec<Result<Image, Rejection>> {
+    let primary = &reader.hdus()[0].header;
+    reader.images().filter_map(|hdu| Image::of(hdu, primary, limits, stored).transpose()).collect()
 }
 
 struct Planes {
     reader: Reader,
-    images: Vec<Image>,
+    /// The image HDUs still to come, and last whatever ended the list of HDUs early.
+    images: std::vec::IntoIter<Result<Image, Rejection>>,
+    /// The image under way, and its next plane.
+    image: Option<(Image, usize)>,
     limits: Limits,
-    /// Position in `images`, plane of that image, frame of the file.
-    at: usize,
-    plane: usize,
-    index: usize,
+    stored: usize,
     /// Stored samples of a plane, kept for its allocation.
     words: Vec<u64>,
+    /// Bytes of the headers in memory.
+    headers: u64,
+    /// Bytes of the reader's indices and buffers in memory.
+    kept: u64,
 }
 
-impl Iterator for Planes {
-    type Item = Result<Frame, Rejection>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let image = self.images.get(self.at)?;
-        let (plane, index) = (self.plane, self.index);
-        let frame = read_plane(&mut self.reader, image, plane, index, &self.limits, &mut self.words);
-        self.index += 1;
-        self.plane += 1;
-        if self.plane == image.planes {
-            (self.at, self.plane) = (self.at + 1, 0);
+impl Decoder for Planes {
+    fn advance(&mut self) -> Option<Result<u64, Rejection>> {
+        if self.image.as_ref().is_none_or(|(image, plane)| *plane == image.planes) {
+            self.image = match self.images.next()? {
+                Ok(image) => Some((image, 0)),
+                Err(rejection) => return Some(Err(rejection)),
+            };
         }
-        Some(frame)
+        let bytes = self.measure();
+        if bytes.is_err() {
+            // An HDU that cannot be opened is one refusal, however many planes it declares.
+            self.image = None;
+        }
+        Some(bytes)
+    }
+
+    fn frame(&mut self) -> Result<Frame, Rejection> {
+        let (image, plane) = self.image.as_mut().ok_or_else(|| Rejection::corrupt("no image"))?;
+        let section = image.section(*plane);
+        *plane += 1;
+        let mut handle = self.reader.image(image.hdu).map_err(rejection)?;
+        let view = handle.view(section.as_slice(), &mut self.words).map_err(rejection)?;
+        let pixels = physical(view.samples(), view.scaling(), view.sample_type());
+        Ok(Frame {
+            index: 0,
+            width: image.shape[0],
+            height: image.shape[1],
+            channels: 1,
+            pixels,
+            depth: image.depth,
+            observed_at: image.observed_at,
+            exposure_s: image.exposure_s,
+        })
+    }
+
+    fn held(&self) -> u64 {
+        self.headers + self.kept + (self.words.capacity() * size_of::<u64>()) as u64
     }
 }
 
-fn read_plane(
-    reader: &mut Reader,
-    image: &Image,
-    plane: usize,
-    index: usize,
-    limits: &Limits,
-    words: &mut Vec<u64>,
-) -> Result<Frame, Rejection> {
-    let mut handle = reader.image(image.hdu).map_err(rejection)?;
-    if let Some(tile) = handle.tiles() {
-        let tile = tile.iter().fold(1u64, |product, &side| product.saturating_mul(side as u64));
-        if tile > limits.frame_pixels {
-            let detail =
-                format!("compressed in tiles of {tile} pixels; the limit is {} (frame_pixels)", limits.frame_pixels);
-            return Err(Rejection::new(Reason::TooLarge, detail));
+impl Planes {
+    /// What the next plane takes in memory: the reader's share, its stored samples, the frame.
+    fn measure(&mut self) -> Result<u64, Rejection> {
+        let (image, plane) = self.image.as_ref().ok_or_else(|| Rejection::corrupt("no image"))?;
+        let handle = self.reader.image(image.hdu).map_err(rejection)?;
+        image.check_tiles(handle.tiles(), &self.limits, self.stored)?;
+        let section = image.section(*plane);
+        let view = handle.view_bytes([section.as_slice().into()]).map_err(rejection)?;
+        let area = image.shape[0] * image.shape[1];
+        let stored = (area * image.sample_bytes()).next_multiple_of(size_of::<u64>());
+        if self.words.capacity() * size_of::<u64>() < stored {
+            self.words = Vec::new();
         }
+        let bytes = view.kept + view.handle + (stored + area * size_of::<f32>()) as u64;
+        self.kept = self.kept.max(view.kept);
+        Ok(bytes)
     }
-    let view = handle.view(image.section(plane).as_slice(), words).map_err(rejection)?;
-    let pixels = physical(view.samples(), view.scaling(), view.sample_type());
-    Ok(Frame {
-        index,
-        width: image.shape[0],
-        height: image.shape[1],
-        channels: 1,
-        pixels,
-        depth: image.depth,
-        observed_at: image.observed_at,
-        exposure_s: image.exposure_s,
-    })
 }
 
 /// Stored samples to physical units. Integers of up to 16 bits are scaled in f32, wider ones in f64, and the unsigned
@@ -179,26 +160,87 @@ fn physical(samples: View<'_>, scaling: Scaling, kind: SampleType) -> Vec<f32> {
     }
 }
 
-fn depth(kind: SampleType) -> Depth {
-    match kind {
-        SampleType::I8 => Depth::Signed(8),
-        SampleType::U8 => Depth::Unsigned(8),
-        SampleType::I16 => Depth::Signed(16),
-        SampleType::U16 => Depth::Unsigned(16),
-        SampleType::I32 => Depth::Signed(32),
-        SampleType::U32 => Depth::Unsigned(32),
-        SampleType::I64 => Depth::Signed(64),
-        SampleType::U64 => Depth::Unsigned(64),
-        SampleType::F32 => Depth::Float(32),
-        SampleType::F64 => Depth::Float(64),
-    }
+/// The reason of a rejection by a reader's error.
+pub(super) fn rejection(error: FitsError) -> Rejection {
+    said(&error)
 }
 
-fn rejection(error: FitsError) -> Rejection {
+fn said(error: &FitsError) -> Rejection {
     match error {
         FitsError::UnexpectedEof | FitsError::MissingEnd => Rejection::truncated(error),
         FitsError::Io(error) if error.kind() == ErrorKind::UnexpectedEof => Rejection::truncated(error),
+        FitsError::Io(error) if error.kind() == ErrorKind::FileTooLarge => {
+            Rejection::new(Reason::TooLarge, format!("its headers take more than {HEADER_BYTES} bytes"))
+        }
         FitsError::UnsupportedCompression { .. } | FitsError::ImageHasGroups => Rejection::unsupported(error),
         error => Rejection::corrupt(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An HDU of these cards and data, padded to blocks.
+    fn hdu(cards: &[&str], data: &[u8]) -> Vec<u8> {
+        let mut block: Vec<u8> =
+            cards.iter().chain(&["END"]).flat_map(|card| format!("{card:80}").into_bytes()).collect();
+        block.resize(block.len().next_multiple_of(2880), b' ');
+        block.extend(data);
+        block.resize(block.len().next_multiple_of(2880), 0);
+        block
+    }
+
+    fn card(key: &str, value: impl std::fmt::Display) -> String {
+        format!("{key:8}= {value:>20}")
+    }
+
+    /// An image extension of bytes.
+    fn image(axes: &[usize], data: &[u8]) -> Vec<u8> {
+        let mut cards = vec![card("XTENSION", "'IMAGE   '"), card("BITPIX", 8), card("NAXIS", axes.len())];
+        cards.extend(axes.iter().enumerate().map(|(at, axis)| card(&format!("NAXIS{}", at + 1), axis)));
+        cards.extend([card("PCOUNT", 0), card("GCOUNT", 1)]);
+        hdu(&cards.iter().map(String::as_str).collect::<Vec<_>>(), data)
+    }
+
+    fn file(extensions: &[Vec<u8>]) -> Vec<u8> {
+        let primary = [card("SIMPLE", "T"), card("BITPIX", 8), card("NAXIS", 0)];
+        let primary = hdu(&primary.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+        [vec![primary], extensions.to_vec()].concat().concat()
+    }
+
+    /// The first pixel of each frame that is read, the reason of each that is not.
+    fn outcome(file: Vec<u8>, limits: &Limits) -> Vec<Result<f32, Reason>> {
+        let frames = super::super::frames(file, limits).unwrap().enumerate();
+        let frames = frames.map(|(place, frame)| {
+            let frame = frame.map_err(|rejection| rejection.reason)?;
+            assert_eq!(frame.index, place);
+            Ok(frame.pixels[0])
+        });
+        frames.collect()
+    }
+
+    #[test]
+    fn an_hdu_that_cannot_be_read_is_refused_in_its_place() {
+        let limits = Limits { frame_pixels: 4, ..Limits::default() };
+        let file = file(&[image(&[2, 1], &[5, 0]), image(&[5, 1], &[0; 5]), image(&[2, 1, 2], &[6, 0, 7, 0])]);
+        assert_eq!(outcome(file, &limits), [Ok(5.0), Err(Reason::TooLarge), Ok(6.0), Ok(7.0)]);
+    }
+
+    #[test]
+    fn a_cut_in_a_later_hdu_is_said_after_the_frames_before_it() {
+        let whole = file(&[image(&[2, 1], &[5, 0]), image(&[2, 1], &[6, 0])]);
+        let in_header = whole[..whole.len() - 2880 - 1000].to_vec();
+        assert_eq!(outcome(in_header, &Limits::default()), [Ok(5.0), Err(Reason::Truncated)]);
+        let in_data = whole[..whole.len() - 2880].to_vec();
+        assert_eq!(outcome(in_data, &Limits::default()), [Ok(5.0), Err(Reason::Truncated)]);
+    }
+
+    #[test]
+    fn headers_without_end_are_refused_before_they_fill_the_memory() {
+        let mut endless = file(&[]);
+        endless.truncate(160);
+        endless.resize(HEADER_BYTES as usize + 2880, b' ');
+        assert_eq!(super::super::open(endless, &Limits::default()).err().unwrap().reason, Reason::TooLarge);
     }
 }

@@ -1,31 +1,31 @@
 //! Old writers put 8- and 16-bit images into GZIP_1 tiles as 32-bit integers. cfitsio and astropy tell by a tile's
 //! unpacked length; here such an image is reread as the 32-bit image that its tiles hold.
 
-use std::io::Cursor;
 use std::ops::Range;
 
 use fits_well::FitsError;
-use fits_well::FitsReader;
 use fits_well::error::CompressedDataDefect;
-use fits_well::io::{CARD_SIZE, HduKind, StreamReader};
+use fits_well::io::{CARD_SIZE, HduKind};
 
-type Reader = StreamReader<Cursor<Vec<u8>>>;
+use super::fits::{Reader, read_headers};
 
-/// The reader, reopened with ZBITPIX = 32 for the images that need it.
-pub(super) fn widen(mut reader: Reader) -> Result<Reader, FitsError> {
+/// The reader, reopened with ZBITPIX = 32 for the images that need it; only those of the `sound` HDUs are looked at.
+pub(super) fn widen(mut reader: Reader, sound: &[usize]) -> Result<Reader, FitsError> {
     let compressed: Vec<usize> =
         reader.hdus().iter().filter(|hdu| hdu.kind == HduKind::CompressedImage).map(|hdu| hdu.index).collect();
-    let too_narrow: Vec<bool> = compressed.iter().map(|&hdu| is_too_narrow(&mut reader, hdu)).collect();
+    let too_narrow: Vec<bool> =
+        compressed.iter().map(|hdu| sound.contains(hdu) && is_too_narrow(&mut reader, *hdu)).collect();
     if !too_narrow.contains(&true) {
         return Ok(reader);
     }
-    let mut bytes = reader.into_inner().into_inner();
+    let mut source = reader.into_inner();
+    let bytes = source.edit();
     // Every compressed image has exactly one such card, so they come in the order of the HDUs.
     let cards = bytes.chunks_exact_mut(CARD_SIZE).filter(|card| card.starts_with(b"ZBITPIX ="));
     for (card, _) in cards.zip(too_narrow).filter(|(_, too_narrow)| *too_narrow) {
         card[9..30].copy_from_slice(format!("{:>21}", 32).as_bytes());
     }
-    FitsReader::open(Cursor::new(bytes))
+    Ok(read_headers(source)?.0)
 }
 
 /// Whether the first tile unpacks to more than its pixels take.

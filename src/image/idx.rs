@@ -1,10 +1,14 @@
 //! IDX, the format of MNIST: two zero bytes, a type, a rank, big-endian sizes, big-endian numbers.
 
+use std::ops::Range;
+
+use super::deadline::Deadline;
+use super::frames::Decoder;
 use super::samples::{Order, Sample};
-use super::{Frame, Frames, Limits, Reason, Rejection, unpack};
+use super::{Frame, Limits, Reason, Rejection, unpack};
 
 /// Opens a matrix (one frame) or a stack of matrices (a frame each).
-pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> {
+pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<impl Decoder, Rejection> {
     let Header { sample, sizes, data_start } = Header::read(&bytes)?;
     let (count, height, width) = match sizes[..] {
         [height, width] => (1, height, width),
@@ -27,20 +31,42 @@ pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> 
             )));
         }
     }
-    Ok(Box::new((0..count).map(move |index| {
+    Ok(Stack { bytes, sample, width, height, left: data_start..data_start + frame_bytes * count, frame_bytes })
+}
+
+/// Matrices one after the other.
+struct Stack {
+    bytes: Vec<u8>,
+    sample: Sample,
+    width: usize,
+    height: usize,
+    /// Where the frames lie that are still to come.
+    left: Range<usize>,
+    frame_bytes: usize,
+}
+
+impl Decoder for Stack {
+    fn advance(&mut self) -> Option<Result<u64, Rejection>> {
+        (!self.left.is_empty()).then(|| Ok((self.width * self.height * size_of::<f32>()) as u64))
+    }
+
+    fn frame(&mut self) -> Result<Frame, Rejection> {
+        let Self { width, height, .. } = *self;
         let mut pixels = Vec::with_capacity(width * height);
-        sample.extend(&bytes[data_start + index * frame_bytes..][..frame_bytes], Order::Big, &mut pixels);
+        let data = self.left.start..self.left.start + self.frame_bytes;
+        self.left.start = data.end;
+        self.sample.extend(&self.bytes[data], Order::Big, &mut pixels);
         Ok(Frame {
-            index,
+            index: 0,
             width,
             height,
             channels: 1,
             pixels,
-            depth: sample.depth(),
+            depth: self.sample.depth(),
             observed_at: None,
             exposure_s: None,
         })
-    })))
+    }
 }
 
 /// Labels of an IDX file (compressed or not): one unsigned byte a frame.
@@ -49,7 +75,9 @@ pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> 
 /// A [`Rejection`] when the bytes are no one-dimensional IDX file of bytes, or are over a limit.
 pub fn idx_labels(bytes: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, Rejection> {
     limits.check_file(bytes.len() as u64)?;
-    let mut bytes = unpack::unpack(bytes, limits)?;
+    let deadline = Deadline::start(limits.decode_s);
+    let unpacked = unpack::unpack(bytes, limits, &deadline, &mut |_| {});
+    let mut bytes = unpacked.map_err(|rejection| deadline.blame(rejection))?;
     let Header { sample, sizes, data_start } = Header::read(&bytes)?;
     let (Sample::U8, [count]) = (sample, &sizes[..]) else {
         return Err(Rejection::unsupported("labels are an IDX vector of unsigned bytes"));
@@ -96,19 +124,22 @@ mod tests {
         file
     }
 
+    fn frames(file: Vec<u8>) -> Vec<Frame> {
+        super::super::frames(file, &Limits::default()).unwrap().map(Result::unwrap).collect()
+    }
+
     fn reason(file: Vec<u8>) -> Reason {
         open(file, Limits::default()).err().unwrap().reason
     }
 
     #[test]
     fn a_stack_is_a_frame_each_and_a_matrix_one() {
-        let frames: Vec<_> =
-            open(idx(0x08, &[2, 1, 2], &[1, 2, 3, 4]), Limits::default()).unwrap().map(Result::unwrap).collect();
+        let frames = super::tests::frames(idx(0x08, &[2, 1, 2], &[1, 2, 3, 4]));
         assert_eq!(frames.len(), 2);
         assert_eq!((frames[1].index, frames[1].width, frames[1].height), (1, 2, 1));
         assert_eq!(frames[1].pixels, [3.0, 4.0]);
-        let mut matrix = open(idx(0x0B, &[1, 1], &[0xFF, 0xFE]), Limits::default()).unwrap();
-        assert_eq!(matrix.next().unwrap().unwrap().pixels, [-2.0]);
+        let matrix = super::tests::frames(idx(0x0B, &[1, 1], &[0xFF, 0xFE]));
+        assert_eq!(matrix[0].pixels, [-2.0]);
     }
 
     #[test]

@@ -5,43 +5,112 @@ use std::io::Cursor;
 use image::ImageDecoder;
 use image::codecs::jpeg::JpegDecoder;
 
-use super::{Depth, Frame, Frames, Limits, Reason, Rejection, check_plausible};
+use super::deadline::Deadline;
+use super::frames::Decoder;
+use super::{Depth, Frame, Limits, Reason, Rejection, check_plausible};
 
 /// An 8 x 8 block takes two bits at least in a baseline scan; scans that skip whole bands take less.
 const RATIO: usize = 4096;
-/// Pixels times scans: what a progressive file may make the decoder do.
-const MOST_WORK: usize = 1 << 32;
+/// Samples that a scan passes in a second, on a slow machine.
+const SAMPLES_PER_SECOND: u64 = 50_000_000;
+/// Pixels along the side of the largest block of a scan (four by four blocks of eight).
+const BLOCK: usize = 32;
 
 /// Opens the file's one frame.
-pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> {
-    Ok(Box::new(std::iter::once_with(move || decode(&bytes, &limits))))
+pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> impl Decoder {
+    Image { bytes, limits, opened: false }
 }
 
-fn decode(bytes: &[u8], limits: &Limits) -> Result<Frame, Rejection> {
-    let header = Header::read(bytes)?;
-    let samples = limits.check_frame(header.width, header.height, header.components)?;
-    check_plausible(samples, bytes.len(), RATIO)?;
-    if samples.saturating_mul(header.scans) > MOST_WORK {
-        return Err(Rejection::new(Reason::TooLarge, format!("{} scans of {samples} samples", header.scans)));
+struct Image {
+    bytes: Vec<u8>,
+    limits: Limits,
+    opened: bool,
+}
+
+impl Decoder for Image {
+    fn advance(&mut self) -> Option<Result<u64, Rejection>> {
+        (!std::mem::replace(&mut self.opened, true)).then(|| self.check())
     }
-    let decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(Rejection::corrupt)?;
-    let (width, height) = (decoder.dimensions().0 as usize, decoder.dimensions().1 as usize);
-    let channels = usize::from(decoder.color_type().channel_count());
-    let raw_bytes = limits.check_frame(width, height, channels)?;
-    let mut raw = vec![0; raw_bytes];
-    decoder.read_image(&mut raw).map_err(Rejection::corrupt)?;
-    let pixels =
-        (0..channels).flat_map(|channel| raw[channel..].iter().step_by(channels).map(|&value| f32::from(value)));
-    Ok(Frame {
-        index: 0,
-        width,
-        height,
-        channels,
-        pixels: pixels.collect(),
-        depth: Depth::Unsigned(8),
-        observed_at: None,
-        exposure_s: None,
-    })
+
+    fn frame(&mut self) -> Result<Frame, Rejection> {
+        let decoder = JpegDecoder::new(Cursor::new(&self.bytes)).map_err(Rejection::corrupt)?;
+        let (width, height) = (decoder.dimensions().0 as usize, decoder.dimensions().1 as usize);
+        let channels = usize::from(decoder.color_type().channel_count());
+        let raw_bytes = self.limits.check_frame(width, height, channels)?;
+        let mut raw = vec![0; raw_bytes];
+        decoder.read_image(&mut raw).map_err(Rejection::corrupt)?;
+        let mut pixels = Vec::with_capacity(raw_bytes);
+        for channel in 0..channels {
+            pixels.extend(raw[channel..].iter().step_by(channels).map(|&value| f32::from(value)));
+        }
+        Ok(Frame {
+            index: 0,
+            width,
+            height,
+            channels,
+            pixels,
+            depth: Depth::Unsigned(8),
+            observed_at: None,
+            exposure_s: None,
+        })
+    }
+}
+
+impl Image {
+    /// What the header asks for, before anything is decoded.
+    fn check(&self) -> Result<u64, Rejection> {
+        let header = Header::read(&self.bytes)?;
+        let samples = self.limits.check_frame(header.width, header.height, header.components)?;
+        check_plausible(samples, self.bytes.len(), RATIO)?;
+        check_scans(samples, header.scans, &self.limits)?;
+        Ok(header.bytes() + self.bytes.len() as u64)
+    }
+}
+
+/// Refuses what takes too long: the decoder cannot be interrupted between two scans.
+fn check_scans(samples: usize, scans: usize, limits: &Limits) -> Result<(), Rejection> {
+    if samples.saturating_mul(scans) as u64 / SAMPLES_PER_SECOND < limits.decode_s.max(1) {
+        return Ok(());
+    }
+    Err(Deadline::too_slow(limits.decode_s))
+}
+
+/// Pixels and components that a JPEG within another file has its place for.
+pub(super) struct Place {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) components: usize,
+}
+
+impl Place {
+    /// Refuses a stream that declares a frame larger than its place anywhere. In what is no header, the byte 0xFF stands
+    /// before no such marker.
+    pub(super) fn check(&self, stream: &[u8], limits: &Limits) -> Result<(), Rejection> {
+        let markers = |kind: &[u8]| stream.windows(2).filter(|pair| pair[0] == 0xFF && kind.contains(&pair[1])).count();
+        for at in 0..stream.len() {
+            if let [0xFF, 0xC0..=0xC2, _, _, _, h1, h0, w1, w0, components, ..] = stream[at..] {
+                let (width, height) = (u16::from_be_bytes([w1, w0]).into(), u16::from_be_bytes([h1, h0]).into());
+                let fits = (self.width >= width && self.height >= height) && self.components >= components.into();
+                if !fits {
+                    let detail =
+                        format!("a JPEG of {width} x {height} x {components} in a page's strip or tile of less");
+                    return Err(Rejection::corrupt(detail));
+                }
+            }
+        }
+        check_scans(self.width * self.height * self.components, markers(&[0xDA]), limits)
+    }
+
+    /// What decoding one of them takes in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        decoding_bytes(self.width, self.height, self.components)
+    }
+}
+
+/// Coefficients of 16 bits and samples twice, in whole blocks.
+fn decoding_bytes(width: usize, height: usize, components: usize) -> u64 {
+    let padded = width.next_multiple_of(BLOCK) * height.next_multiple_of(BLOCK);
+    (padded * components * (2 + 1 + 1) + (1 << 20)) as u64
 }
 
 /// What the markers say before anything is decoded.
@@ -53,6 +122,12 @@ struct Header {
 }
 
 impl Header {
+    /// What decoding allocates beside a copy of the file.
+    fn bytes(&self) -> u64 {
+        let frame = self.width * self.height * self.components * size_of::<f32>();
+        decoding_bytes(self.width, self.height, self.components) + frame as u64
+    }
+
     fn read(bytes: &[u8]) -> Result<Self, Rejection> {
         let mut frame = None;
         let mut at = 2;
@@ -113,7 +188,7 @@ mod tests {
     use super::*;
 
     fn reason(bytes: &[u8]) -> Reason {
-        decode(bytes, &Limits::default()).unwrap_err().reason
+        super::super::frames(bytes.to_vec(), &Limits::default()).unwrap().next().unwrap().unwrap_err().reason
     }
 
     #[test]
@@ -131,5 +206,13 @@ mod tests {
         assert_eq!(reason(&frame(0xC0, 8, 0x10, 1)), Reason::Truncated);
         assert_eq!(reason(&[0xFF, 0xD8, 0xFF, 0xD9]), Reason::NoImage);
         assert_eq!(reason(&[0xFF, 0xD8, 0xFF, 0xE0, 0, 99]), Reason::Truncated);
+    }
+    #[test]
+    fn more_scans_than_time_allows_are_refused_before_decoding() {
+        let mut file = vec![0xFF, 0xD8, 0xFF, 0xC2, 0, 8, 8, 0x10, 0, 0x10, 0, 1];
+        file.extend([0xFF, 0xDA, 0, 2].repeat(800));
+        file.extend([0; 10_000]);
+        file.extend([0xFF, 0xD9]);
+        assert_eq!(reason(&file), Reason::TooSlow);
     }
 }

@@ -1,30 +1,43 @@
 //! Bytes to frames: one file a format, recognised by content; every limit is checked before anything is allocated.
 //!
 //! ```text
-//! bytes ─unpack→ bytes ─sniff→ Format ─decoder, guarded→ Frames (one frame in memory at a time)
+//! bytes ─unpack→ bytes ─sniff→ Format ─decoder, guarded, timed→ Frames (one frame in memory at a time)
 //!    gzip, bzip2                      png jpeg tiff fits npy idx
 //! ```
 
 mod bits;
+mod bytes;
+mod deadline;
 mod fits;
 mod fits_gzip;
 mod fits_header;
+mod fits_image;
 mod format;
+mod frames;
 mod guard;
 mod idx;
 mod jpeg;
+mod limits;
 pub mod npy;
 mod png;
 mod read;
 mod samples;
 mod tiff;
+mod tiff_chain;
+mod tiff_samples;
 mod unpack;
 
 use chrono::{DateTime, Utc};
 
 pub use format::Format;
+pub use frames::Frames;
 pub use idx::idx_labels;
+pub use limits::Limits;
 pub use read::read;
+
+use deadline::Deadline;
+use frames::Decoder;
+use limits::check_plausible;
 
 /// One image of a file, at full depth, in physical units.
 #[derive(Debug, Clone)]
@@ -56,26 +69,6 @@ pub enum Depth {
     Signed(u8),
     /// Floating point of this many bits.
     Float(u8),
-}
-
-/// What a file may ask for; declared in the settings.
-#[derive(Debug, Clone, Copy, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Bytes of the file as it lies on disk.
-    pub file_bytes: u64,
-    /// Pixels (width x height x channels) of one frame.
-    pub frame_pixels: u64,
-    /// Frames of one file.
-    pub frames: u64,
-    /// Bytes a compressed file may unpack to.
-    pub unpacked_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { file_bytes: 1 << 30, frame_pixels: 1 << 26, frames: 1 << 20, unpacked_bytes: 1 << 30 }
-    }
 }
 
 /// Why a file or frame could not be scored: a stable word for queries, and a sentence for people.
@@ -114,6 +107,8 @@ pub enum Reason {
     Unreadable,
     /// The frame stopped a worker.
     Poisonous,
+    /// Decoding took longer than it may.
+    TooSlow,
 }
 
 impl Reason {
@@ -132,6 +127,7 @@ impl Reason {
             Self::TooManyBlank => "too_many_blank",
             Self::Unreadable => "unreadable",
             Self::Poisonous => "poisonous",
+            Self::TooSlow => "too_slow",
         }
     }
 }
@@ -171,9 +167,6 @@ impl std::fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {}
 
-/// The frames of a file, decoded one at a time, in the file's order.
-pub type Frames = Box<dyn Iterator<Item = Result<Frame, Rejection>> + Send>;
-
 /// An opened file: its format, and its frames still to be decoded.
 pub struct File {
     /// What the content is, below any compression wrapper.
@@ -187,21 +180,35 @@ pub struct File {
 /// # Errors
 /// A [`Rejection`] when the bytes are no image that is read here, or over a limit; a frame's own fault comes from the iterator.
 pub fn open(bytes: Vec<u8>, limits: &Limits) -> Result<File, Rejection> {
+    open_within(bytes, limits, &mut |_| {})
+}
+
+/// [`open`], which tells `hold` before it allocates: the bytes that this file will hold in memory from then on, its
+/// content included. What its frames add comes from [`Frames::next_bytes`].
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_within(bytes: Vec<u8>, limits: &Limits, hold: &mut dyn FnMut(u64)) -> Result<File, Rejection> {
     if bytes.is_empty() {
         return Err(Rejection::new(Reason::Empty, "the file has no bytes"));
     }
     limits.check_file(bytes.len() as u64)?;
-    let (bytes, limits) = (guard::guarded(|| unpack::unpack(bytes, limits))?, *limits);
-    let format = Format::of(&bytes).ok_or_else(Rejection::unknown_format)?;
-    let frames = guard::guarded(move || match format {
-        Format::Png => png::open(bytes, limits),
-        Format::Jpeg => jpeg::open(bytes, limits),
-        Format::Tiff => tiff::open(bytes, limits),
-        Format::Fits => fits::open(bytes, limits),
-        Format::Npy => npy::open(bytes, limits),
-        Format::Idx => idx::open(bytes, limits),
-    })?;
-    Ok(File { format, frames: guard::guarded_frames(frames) })
+    let deadline = Deadline::start(limits.decode_s);
+    let opened = guard::guarded(|| {
+        let bytes = unpack::unpack(bytes, limits, &deadline, hold)?;
+        let format = Format::of(&bytes).ok_or_else(Rejection::unknown_format)?;
+        let content = bytes.capacity() as u64;
+        let decoder: Box<dyn Decoder> = match format {
+            Format::Png => Box::new(png::open(bytes, *limits, deadline.clone())),
+            Format::Jpeg => Box::new(jpeg::open(bytes, *limits)),
+            Format::Tiff => Box::new(tiff::open(bytes, *limits, deadline.clone())?),
+            Format::Fits => Box::new(fits::open(bytes, *limits, deadline.clone())?),
+            Format::Npy => Box::new(npy::open(bytes, *limits)?),
+            Format::Idx => Box::new(idx::open(bytes, *limits)?),
+        };
+        Ok(File { format, frames: Frames::new(decoder, content, deadline.clone()) })
+    });
+    opened.map_err(|rejection| deadline.blame(rejection))
 }
 
 /// The frames of a file; see [`open`].
@@ -210,53 +217,4 @@ pub fn open(bytes: Vec<u8>, limits: &Limits) -> Result<File, Rejection> {
 /// Those of [`open`].
 pub fn frames(bytes: Vec<u8>, limits: &Limits) -> Result<Frames, Rejection> {
     Ok(open(bytes, limits)?.frames)
-}
-
-impl Limits {
-    /// Refuses a file larger than the limit.
-    fn check_file(&self, bytes: u64) -> Result<(), Rejection> {
-        if bytes <= self.file_bytes {
-            return Ok(());
-        }
-        Err(Rejection::new(Reason::TooLarge, format!("{bytes} bytes; the limit is {} (file_bytes)", self.file_bytes)))
-    }
-
-    /// Refuses a frame without pixels or with more than the limit; the number of its samples otherwise.
-    fn check_frame(&self, width: usize, height: usize, channels: usize) -> Result<usize, Rejection> {
-        if width == 0 || height == 0 || channels == 0 {
-            return Err(Rejection::new(
-                Reason::Corrupt,
-                format!("a frame of {width} x {height} x {channels} has no pixels"),
-            ));
-        }
-        match width.checked_mul(height).and_then(|area| area.checked_mul(channels)) {
-            Some(samples) if samples as u64 <= self.frame_pixels => Ok(samples),
-            _ => {
-                let detail = format!(
-                    "a frame of {width} x {height} x {channels}; the limit is {} pixels (frame_pixels)",
-                    self.frame_pixels
-                );
-                Err(Rejection::new(Reason::TooLarge, detail))
-            }
-        }
-    }
-
-    /// Refuses a file of more frames than the limit.
-    fn check_frames(&self, frames: usize) -> Result<(), Rejection> {
-        if frames as u64 <= self.frames {
-            return Ok(());
-        }
-        Err(Rejection::new(Reason::TooLarge, format!("{frames} frames; the limit is {} (frames)", self.frames)))
-    }
-}
-
-/// Refuses a header that promises more bytes than `stored` bytes can unpack to at `ratio`, the best a codec can do.
-fn check_plausible(promised: usize, stored: usize, ratio: usize) -> Result<(), Rejection> {
-    if promised <= stored.saturating_mul(ratio).saturating_add(1 << 16) {
-        return Ok(());
-    }
-    Err(Rejection::new(
-        Reason::Truncated,
-        format!("the header promises {promised} bytes of pixels; {stored} bytes cannot hold them"),
-    ))
 }

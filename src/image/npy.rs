@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
+use super::frames::Decoder;
 use super::samples::{Order, Sample};
-use super::{Frame, Frames, Limits, Reason, Rejection};
+use super::{Frame, Limits, Reason, Rejection};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -28,7 +29,7 @@ pub fn write(mut sink: impl Write, frame: &Frame) -> std::io::Result<()> {
 }
 
 /// Opens a matrix (one frame) or a stack of matrices (a frame each, along the first axis).
-pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> {
+pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<impl Decoder, Rejection> {
     let header = Header::read(&bytes)?;
     let (count, height, width) = match header.shape[..] {
         [height, width] => (1, height, width),
@@ -48,8 +49,7 @@ pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> 
             "declares {count} x {height} x {width} numbers and holds {held} bytes"
         )));
     }
-    let stack = Stack { bytes, header, count, height, width };
-    Ok(Box::new((0..count).map(move |index| Ok(stack.frame(index)))))
+    Ok(Stack { bytes, header, count, height, width, at: 0 })
 }
 
 struct Stack {
@@ -58,16 +58,25 @@ struct Stack {
     count: usize,
     height: usize,
     width: usize,
+    /// The next frame.
+    at: usize,
+}
+
+impl Decoder for Stack {
+    fn advance(&mut self) -> Option<Result<u64, Rejection>> {
+        (self.at < self.count).then(|| Ok((self.width * self.height * size_of::<f32>()) as u64))
+    }
+
+    fn frame(&mut self) -> Result<Frame, Rejection> {
+        let Self { width, height, at: index, .. } = *self;
+        self.at += 1;
+        let pixels = if self.header.fortran { self.columns_first(index) } else { self.rows_first(index) };
+        let depth = self.header.sample.depth();
+        Ok(Frame { index, width, height, channels: 1, pixels, depth, observed_at: None, exposure_s: None })
+    }
 }
 
 impl Stack {
-    fn frame(&self, index: usize) -> Frame {
-        let Self { width, height, .. } = *self;
-        let pixels = if self.header.fortran { self.columns_first(index) } else { self.rows_first(index) };
-        let depth = self.header.sample.depth();
-        Frame { index, width, height, channels: 1, pixels, depth, observed_at: None, exposure_s: None }
-    }
-
     fn rows_first(&self, index: usize) -> Vec<f32> {
         let samples = self.width * self.height;
         let size = self.header.sample.size();
@@ -175,7 +184,8 @@ mod tests {
     }
 
     fn planes(header: &str, data: &[u8]) -> Result<Vec<Vec<f32>>, Rejection> {
-        Ok(open(npy(header, data), Limits::default())?.map(|frame| frame.unwrap().pixels).collect())
+        let frames = super::super::frames(npy(header, data), &Limits::default())?;
+        Ok(frames.map(|frame| frame.unwrap().pixels).collect())
     }
 
     #[test]
@@ -194,7 +204,7 @@ mod tests {
         let mut file = Vec::new();
         write(&mut file, &frame).unwrap();
         assert_eq!((file.len() - 24) % 64, 0);
-        let back = open(file, Limits::default()).unwrap().next().unwrap().unwrap();
+        let back = super::super::frames(file, &Limits::default()).unwrap().next().unwrap().unwrap();
         assert_eq!((back.width, back.height, back.depth), (3, 2, Depth::Float(32)));
         let bits = |pixels: &[f32]| pixels.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&back.pixels), bits(&frame.pixels));
@@ -202,7 +212,7 @@ mod tests {
         (frame.channels, frame.width, frame.height) = (3, 2, 1);
         let mut file = Vec::new();
         write(&mut file, &frame).unwrap();
-        assert_eq!(open(file, Limits::default()).unwrap().count(), 3);
+        assert_eq!(super::super::frames(file, &Limits::default()).unwrap().count(), 3);
     }
 
     #[test]

@@ -1,49 +1,77 @@
 //! PNG: 1 to 16 bits as stored (no gamma, no stretching to another depth), palettes expanded to RGB, alpha dropped.
 
-use std::io::{Cursor, ErrorKind};
+use std::io::ErrorKind;
 
-use png::{BitDepth, ColorType, Decoder, DecodingError, Info, Transformations};
+use png::{BitDepth, ColorType, DecodingError, Info, Transformations};
 
-use super::{Depth, Frame, Frames, Limits, Reason, Rejection, bits, check_plausible};
+use super::bytes::Bytes;
+use super::deadline::Deadline;
+use super::frames::Decoder;
+use super::{Depth, Frame, Limits, Reason, Rejection, bits, check_plausible};
 
 /// Deflate's best ratio.
 const RATIO: usize = 1032;
 /// What chunks beside the pixels may take.
-const CHUNK_BYTES: usize = 64 << 20;
+const CHUNK_BYTES: usize = 8 << 20;
+/// The decoder's buffers between packed bytes and rows.
+const WINDOW_BYTES: usize = 512 << 10;
 
 /// Opens the file's one frame (of an animation, its still image).
-pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> {
-    Ok(Box::new(std::iter::once_with(move || decode(bytes, &limits))))
+pub(super) fn open(bytes: Vec<u8>, limits: Limits, deadline: Deadline) -> impl Decoder {
+    Image { unread: Some(Bytes::new(bytes, deadline)), header: None, limits }
 }
 
-fn decode(bytes: Vec<u8>, limits: &Limits) -> Result<Frame, Rejection> {
-    let stored = bytes.len();
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: CHUNK_BYTES });
-    decoder.set_transformations(Transformations::IDENTITY);
-    decoder.set_ignore_text_chunk(true);
-    decoder.set_ignore_iccp_chunk(true);
-    let header = decoder.read_header_info().map_err(rejection)?;
-    let shape = Shape::of(header);
-    limits.check_frame(shape.width, shape.height, shape.samples.max(shape.channels()))?;
-    check_plausible(shape.row_bytes() * shape.height, stored, RATIO)?;
-    let mut reader = decoder.read_info().map_err(rejection)?;
-    let mut raw = vec![0; shape.row_bytes() * shape.height];
-    reader.next_frame(&mut raw).map_err(rejection)?;
-    let pixels = match shape.color {
-        ColorType::Indexed => shape.look_up(&raw, reader.info().palette.as_deref().unwrap_or_default())?,
-        _ => shape.planes(&raw),
-    };
-    let depth = if shape.color == ColorType::Indexed { 8 } else { shape.bits };
-    Ok(Frame {
-        index: 0,
-        width: shape.width,
-        height: shape.height,
-        channels: shape.channels(),
-        pixels,
-        depth: Depth::Unsigned(depth),
-        observed_at: None,
-        exposure_s: None,
-    })
+struct Image {
+    unread: Option<Bytes>,
+    /// The decoder after the header, and what that says.
+    header: Option<(png::Decoder<Bytes>, Shape)>,
+    limits: Limits,
+}
+
+impl Decoder for Image {
+    fn advance(&mut self) -> Option<Result<u64, Rejection>> {
+        let bytes = self.unread.take()?;
+        Some(self.read_header(bytes))
+    }
+
+    fn frame(&mut self) -> Result<Frame, Rejection> {
+        let (decoder, shape) = self.header.take().ok_or_else(|| Rejection::corrupt("no header"))?;
+        let mut reader = decoder.read_info().map_err(rejection)?;
+        let mut raw = vec![0; shape.row_bytes() * shape.height];
+        reader.next_frame(&mut raw).map_err(rejection)?;
+        let pixels = match shape.color {
+            ColorType::Indexed => shape.look_up(&raw, reader.info().palette.as_deref().unwrap_or_default())?,
+            _ => shape.planes(&raw),
+        };
+        let depth = if shape.color == ColorType::Indexed { 8 } else { shape.bits };
+        Ok(Frame {
+            index: 0,
+            width: shape.width,
+            height: shape.height,
+            channels: shape.channels(),
+            pixels,
+            depth: Depth::Unsigned(depth),
+            observed_at: None,
+            exposure_s: None,
+        })
+    }
+}
+
+impl Image {
+    fn read_header(&mut self, bytes: Bytes) -> Result<u64, Rejection> {
+        let stored = bytes.all().len();
+        let mut decoder = png::Decoder::new_with_limits(bytes, png::Limits { bytes: CHUNK_BYTES });
+        decoder.set_transformations(Transformations::IDENTITY);
+        decoder.set_ignore_text_chunk(true);
+        decoder.set_ignore_iccp_chunk(true);
+        let shape = Shape::of(decoder.read_header_info().map_err(rejection)?);
+        self.limits.check_frame(shape.width, shape.height, shape.samples.max(shape.channels()))?;
+        check_plausible(shape.row_bytes() * shape.height, stored, RATIO)?;
+        decoder.set_limits(png::Limits { bytes: CHUNK_BYTES + shape.row_bytes() });
+        let bytes = shape.bytes(stored);
+        self.header = Some((decoder, shape));
+        Ok(bytes)
+    }
 }
 
 struct Shape {
@@ -82,6 +110,13 @@ impl Shape {
 
     fn row_bytes(&self) -> usize {
         bits::row_bytes(self.bits, self.width * self.samples)
+    }
+
+    /// What decoding a file of `stored` bytes allocates: the samples, the frame, rows and window, the largest chunk.
+    fn bytes(&self, stored: usize) -> u64 {
+        let frame = self.width * self.height * self.channels() * size_of::<f32>();
+        let chunks = CHUNK_BYTES.min(3 * stored);
+        (self.row_bytes() * (self.height + 8) + frame + chunks + WINDOW_BYTES) as u64
     }
 
     /// Interleaved samples to `[channels, height, width]`.
@@ -125,7 +160,9 @@ impl Shape {
 fn rejection(error: DecodingError) -> Rejection {
     match error {
         DecodingError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => Rejection::truncated(error),
-        DecodingError::LimitsExceeded => Rejection::new(Reason::TooLarge, "a chunk unpacks to more than 64 MiB"),
+        DecodingError::LimitsExceeded => {
+            Rejection::new(Reason::TooLarge, format!("a chunk beside the pixels takes more than {CHUNK_BYTES} bytes"))
+        }
         error => Rejection::corrupt(error),
     }
 }
@@ -147,7 +184,7 @@ mod tests {
     }
 
     fn frame(file: Vec<u8>) -> Result<Frame, Rejection> {
-        open(file, Limits::default()).unwrap().next().unwrap()
+        super::super::frames(file, &Limits::default()).unwrap().next().unwrap()
     }
 
     #[test]
@@ -178,5 +215,13 @@ mod tests {
         let mut file = encode(ColorType::Grayscale, BitDepth::Eight, 100, 100, &noise);
         file.truncate(file.len() / 2);
         assert_eq!(frame(file).unwrap_err().reason, Reason::Truncated);
+    }
+    #[test]
+    fn decoding_ends_with_its_time() {
+        let file = encode(ColorType::Grayscale, BitDepth::Eight, 100, 100, &[0; 10_000]);
+        let late = Limits { decode_s: 0, ..Limits::default() };
+        let rejection = super::super::frames(file, &late).unwrap().next().unwrap().unwrap_err();
+        assert_eq!(rejection.reason, Reason::TooSlow);
+        assert!(rejection.detail.contains("decode_s"), "{rejection}");
     }
 }

@@ -1,96 +1,76 @@
 //! TIFF and BigTIFF: a frame a page; integers of 1 to 64 bits and floats as stored, white-is-zero inverted within the
-//! samples' range, palettes expanded to RGB, alpha dropped. Reduced-size copies and masks of another page are skipped.
+//! samples' range, alpha dropped. Reduced-size copies and masks of another page are skipped; a page that cannot be read is
+//! refused in its place, as long as the chain of pages can be followed.
 
-use std::io::{Cursor, ErrorKind};
+use std::io::ErrorKind;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use tiff::decoder::{Decoder, DecodingResult};
-use tiff::tags::Tag;
+use tiff::decoder::{ChunkType, DecodingResult};
+use tiff::tags::{CompressionMethod, Tag};
 use tiff::{ColorType, TiffError};
 
-use super::{Depth, Frame, Frames, Limits, Reason, Rejection, bits, check_plausible};
+use super::bytes::Bytes;
+use super::deadline::Deadline;
+use super::frames::Decoder;
+use super::tiff_chain::Chain;
+use super::tiff_samples::Shape;
+use super::{Frame, Limits, Reason, Rejection, check_plausible, jpeg};
 
 /// More than LZW and deflate reach, and what blank fax pages do.
 const RATIO: usize = 1 << 14;
+/// The decoder's buffers of rows and packed bytes.
+const BUFFER_BYTES: usize = 512 << 10;
 
 /// Opens the file; its pages are decoded one at a time.
-pub(super) fn open(bytes: Vec<u8>, limits: Limits) -> Result<Frames, Rejection> {
-    let stored = bytes.len();
-    let mut allowed = tiff::decoder::Limits::default();
-    allowed.decoding_buffer_size = usize::try_from(limits.frame_pixels).unwrap_or(usize::MAX).saturating_mul(8);
-    allowed.ifd_value_size = stored.clamp(1 << 20, 16 << 20);
-    let decoder = Decoder::new(Cursor::new(bytes)).map_err(rejection)?.with_limits(allowed);
-    Ok(Box::new(Pages { decoder, limits, stored, page: 0, index: 0 }))
+pub(super) fn open(bytes: Vec<u8>, limits: Limits, deadline: Deadline) -> Result<impl Decoder, Rejection> {
+    let bytes = Bytes::new(bytes, deadline);
+    let chain = Chain::of(bytes.all())?;
+    Ok(Pages { bytes, chain, decoder: None, shape: None, limits, page: 0 })
 }
 
 struct Pages {
-    decoder: Decoder<Cursor<Vec<u8>>>,
+    bytes: Bytes,
+    chain: Chain,
+    /// Shows the page moved to.
+    decoder: Option<tiff::decoder::Decoder<Bytes>>,
+    /// How that is stored.
+    shape: Option<Shape>,
     limits: Limits,
-    stored: usize,
     /// Pages passed.
     page: usize,
-    /// Frames given.
-    index: usize,
 }
 
-impl Iterator for Pages {
-    type Item = Result<Frame, Rejection>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.step().transpose()
-    }
-}
-
-impl Pages {
-    fn step(&mut self) -> Result<Option<Frame>, Rejection> {
+impl Decoder for Pages {
+    fn advance(&mut self) -> Option<Result<u64, Rejection>> {
+        self.shape = None;
         loop {
-            if self.page > 0 {
-                if !self.decoder.more_images() {
-                    return Ok(None);
-                }
-                self.decoder.next_image().map_err(rejection)?;
+            match self.next_page() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(rejection) => return Some(Err(rejection)),
             }
-            self.page += 1;
-            self.limits.check_frames(self.page)?;
-            if self.page == 1 || !self.is_auxiliary()? {
-                let frame = self.frame()?;
-                self.index += 1;
-                return Ok(Some(frame));
+            let first = self.page == 1;
+            match self.is_auxiliary() {
+                Ok(true) if !first => {}
+                Ok(_) => return Some(self.measure()),
+                Err(rejection) => return Some(Err(rejection)),
             }
         }
-    }
-
-    /// A thumbnail or a transparency mask (bits 0 and 2 of NewSubfileType).
-    fn is_auxiliary(&mut self) -> Result<bool, Rejection> {
-        let kind = self.decoder.find_tag_unsigned::<u32>(Tag::NewSubfileType).map_err(rejection)?;
-        Ok(kind.unwrap_or(0) & 0b101 != 0)
-    }
-
-    /// Whether the one extra sample is alpha (ExtraSamples 1 or 2).
-    fn has_alpha(&mut self) -> Result<bool, Rejection> {
-        let extra = self.decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).map_err(rejection)?;
-        Ok(matches!(extra.as_deref(), Some([1 | 2])))
     }
 
     fn frame(&mut self) -> Result<Frame, Rejection> {
-        let (width, height) = self.decoder.dimensions().map_err(rejection)?;
-        let color = self.decoder.colortype().map_err(rejection)?;
-        let mut shape = Shape::new(width as usize, height as usize, color)?;
-        if matches!(color, ColorType::Multiband { .. }) && !self.has_alpha()? {
-            return Err(Rejection::unsupported("a TIFF of two bands; grey and RGB are read"));
-        }
-        self.limits.check_frame(shape.width, shape.height, shape.samples.max(shape.channels))?;
-        check_plausible(shape.width * shape.height * shape.samples * usize::from(shape.bits) / 8, self.stored, RATIO)?;
+        let mut shape = self.shape.take().ok_or_else(no_page)?;
+        let decoder = self.decoder.as_mut().ok_or_else(no_page)?;
         let mut decoded = DecodingResult::U8(Vec::new());
-        let layout = self.decoder.read_image_to_buffer(&mut decoded).map_err(rejection)?;
+        let layout = decoder.read_image_to_buffer(&mut decoded).map_err(rejection)?;
         shape.planar = layout.planes > 1;
         if decoded.as_buffer(0).as_bytes().len() < layout.complete_len {
             return Err(Rejection::new(Reason::TooLarge, "its planes together are over the limit (frame_pixels)"));
         }
         let row_bytes = layout.row_stride.map_or(0, |stride| stride.get());
-        let (pixels, depth) = self.values(&shape, decoded, row_bytes)?;
+        let (pixels, depth) = shape.values(decoded, row_bytes)?;
         Ok(Frame {
-            index: self.index,
+            index: 0,
             width: shape.width,
             height: shape.height,
             channels: shape.channels,
@@ -101,116 +81,99 @@ impl Pages {
         })
     }
 
-    fn values(
-        &mut self,
-        shape: &Shape,
-        decoded: DecodingResult,
-        row_bytes: usize,
-    ) -> Result<(Vec<f32>, Depth), Rejection> {
-        if let ColorType::Palette(_) = shape.color {
-            let map = self.decoder.get_tag_u16_vec(Tag::ColorMap).map_err(rejection)?;
-            return Ok((shape.look_up(&shape.packed(&decoded, row_bytes)?, &map)?, Depth::Unsigned(16)));
+    fn held(&self) -> u64 {
+        self.chain.held()
+    }
+}
+
+impl Pages {
+    /// Moves to the next page; `false` where there is none.
+    fn next_page(&mut self) -> Result<bool, Rejection> {
+        self.decoder = None;
+        let Some(bytes) = self.chain.follow(&self.bytes) else { return Ok(false) };
+        self.page += 1;
+        if let Err(rejection) = self.limits.check_frames(self.page) {
+            self.chain.end();
+            return Err(rejection);
         }
-        let bits = shape.bits;
-        if !matches!(bits, 8 | 16 | 32 | 64) {
-            return Ok((shape.planes(&shape.packed(&decoded, row_bytes)?, f32::from)?, Depth::Unsigned(bits)));
+        let mut allowed = tiff::decoder::Limits::default();
+        let samples = usize::try_from(self.limits.frame_pixels).unwrap_or(usize::MAX);
+        allowed.decoding_buffer_size = samples.saturating_mul(8);
+        let decoder = tiff::decoder::Decoder::new(bytes?).map_err(rejection)?;
+        self.decoder = Some(decoder.with_limits(allowed));
+        Ok(true)
+    }
+
+    /// A thumbnail or a transparency mask (bits 0 and 2 of NewSubfileType).
+    fn is_auxiliary(&mut self) -> Result<bool, Rejection> {
+        let decoder = self.decoder.as_mut().ok_or_else(no_page)?;
+        let kind = decoder.find_tag_unsigned::<u32>(Tag::NewSubfileType).map_err(rejection)?;
+        Ok(kind.unwrap_or(0) & 0b101 != 0)
+    }
+
+    /// Whether the one extra sample is alpha (ExtraSamples 1 or 2).
+    fn has_alpha(&mut self) -> Result<bool, Rejection> {
+        let decoder = self.decoder.as_mut().ok_or_else(no_page)?;
+        let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).map_err(rejection)?;
+        Ok(matches!(extra.as_deref(), Some([1 | 2])))
+    }
+
+    /// What the page asks for, before anything is decoded.
+    fn measure(&mut self) -> Result<u64, Rejection> {
+        let decoder = self.decoder.as_mut().ok_or_else(no_page)?;
+        let (width, height) = decoder.dimensions().map_err(rejection)?;
+        let color = decoder.colortype().map_err(rejection)?;
+        let layout = decoder.image_buffer_layout().map_err(rejection)?;
+        let shape = Shape::new(width as usize, height as usize, color)?;
+        if matches!(color, ColorType::Multiband { .. }) && !self.has_alpha()? {
+            return Err(Rejection::unsupported("a TIFF of two bands; grey and RGB are read"));
         }
-        Ok(match decoded {
-            DecodingResult::U8(values) => (shape.planes(&values, f32::from)?, Depth::Unsigned(bits)),
-            DecodingResult::U16(values) => (shape.planes(&values, f32::from)?, Depth::Unsigned(bits)),
-            DecodingResult::U32(values) => (shape.planes(&values, |value| value as f32)?, Depth::Unsigned(bits)),
-            DecodingResult::U64(values) => (shape.planes(&values, |value| value as f32)?, Depth::Unsigned(bits)),
-            DecodingResult::I8(values) => (shape.planes(&values, f32::from)?, Depth::Signed(bits)),
-            DecodingResult::I16(values) => (shape.planes(&values, f32::from)?, Depth::Signed(bits)),
-            DecodingResult::I32(values) => (shape.planes(&values, |value| value as f32)?, Depth::Signed(bits)),
-            DecodingResult::I64(values) => (shape.planes(&values, |value| value as f32)?, Depth::Signed(bits)),
-            DecodingResult::F16(values) => (shape.planes(&values, |value| value.to_f32())?, Depth::Float(bits)),
-            DecodingResult::F32(values) => (shape.planes(&values, |value| value)?, Depth::Float(bits)),
-            DecodingResult::F64(values) => (shape.planes(&values, |value| value as f32)?, Depth::Float(bits)),
-        })
+        self.limits.check_frame(shape.width, shape.height, shape.samples.max(shape.channels))?;
+        let packed = shape.width * shape.height * shape.samples * usize::from(shape.bits) / 8;
+        check_plausible(packed, self.bytes.all().len(), RATIO)?;
+        let jpeg = self.check_jpeg(shape.samples)?;
+        let bytes = layout.complete_len + shape.bytes() + 4 * layout.row_stride.map_or(0, |stride| stride.get());
+        self.shape = Some(shape);
+        Ok((bytes + BUFFER_BYTES) as u64 + jpeg)
+    }
+
+    /// Strips and tiles of JPEG are decoded whole, to whatever size they say of themselves: that must be theirs. What the
+    /// largest takes in memory; 0 where nothing is JPEG.
+    fn check_jpeg(&mut self, samples: usize) -> Result<u64, Rejection> {
+        let decoder = self.decoder.as_mut().ok_or_else(no_page)?;
+        let compression = decoder.find_tag_unsigned::<u16>(Tag::Compression).map_err(rejection)?;
+        if compression != Some(CompressionMethod::ModernJPEG.to_u16()) {
+            return Ok(0);
+        }
+        let (offsets, lengths) = match decoder.get_chunk_type() {
+            ChunkType::Strip => (Tag::StripOffsets, Tag::StripByteCounts),
+            ChunkType::Tile => (Tag::TileOffsets, Tag::TileByteCounts),
+        };
+        let offsets = decoder.get_tag_u64_vec(offsets).map_err(rejection)?;
+        let lengths = decoder.get_tag_u64_vec(lengths).map_err(rejection)?;
+        let tables = decoder.find_tag(Tag::JPEGTables).map_err(rejection)?;
+        let tables = tables.map(|tables| tables.into_u8_vec().map_err(rejection)).transpose()?.unwrap_or_default();
+        let (width, height) = decoder.chunk_dimensions();
+        let place = jpeg::Place { width: width as usize, height: height as usize, components: samples };
+        place.check(&tables, &self.limits)?;
+        let all = self.bytes.all();
+        for (offset, length) in offsets.into_iter().zip(lengths) {
+            let chunk = usize::try_from(offset).ok().and_then(|offset| all.get(offset..)).unwrap_or_default();
+            let length = usize::try_from(length).unwrap_or(usize::MAX).min(chunk.len());
+            place.check(&chunk[..length], &self.limits)?;
+        }
+        Ok(place.bytes() + 2 * all.len() as u64)
     }
 
     /// The DateTime tag; it carries no time zone and is taken as UTC.
     fn observed_at(&mut self) -> Option<DateTime<Utc>> {
-        let text = self.decoder.get_tag_ascii_string(Tag::DateTime).ok()?;
+        let text = self.decoder.as_mut()?.get_tag_ascii_string(Tag::DateTime).ok()?;
         NaiveDateTime::parse_from_str(text.trim(), "%Y:%m:%d %H:%M:%S").ok().map(|time| time.and_utc())
     }
 }
 
-struct Shape {
-    width: usize,
-    height: usize,
-    color: ColorType,
-    bits: u8,
-    /// Samples a pixel as stored, alpha included.
-    samples: usize,
-    /// Channels of the frame.
-    channels: usize,
-    /// Whether each sample has a plane of its own.
-    planar: bool,
-}
-
-impl Shape {
-    fn new(width: usize, height: usize, color: ColorType) -> Result<Self, Rejection> {
-        let (bits, samples, channels) = match color {
-            ColorType::Gray(bits) => (bits, 1, 1),
-            ColorType::GrayA(bits) => (bits, 2, 1),
-            ColorType::RGB(bits) => (bits, 3, 3),
-            ColorType::RGBA(bits) => (bits, 4, 3),
-            ColorType::Palette(bits) => (bits, 1, 3),
-            // Grey and one sample that is no colour; `frame` has made sure that it is alpha.
-            ColorType::Multiband { bit_depth, num_samples: 2 } => (bit_depth, 2, 1),
-            other => {
-                return Err(Rejection::unsupported(format!("a TIFF of {other:?}; grey and RGB are read")));
-            }
-        };
-        Ok(Self { width, height, color, bits, samples, channels, planar: false })
-    }
-
-    /// Samples as decoded to `[channels, height, width]`.
-    fn planes<T: Copy>(&self, values: &[T], to_f32: impl Fn(T) -> f32) -> Result<Vec<f32>, Rejection> {
-        let area = self.width * self.height;
-        if values.len() < area * self.samples {
-            return Err(Rejection::truncated("fewer samples than the page declares"));
-        }
-        if self.planar || self.samples == 1 {
-            return Ok(values[..area * self.channels].iter().map(|&value| to_f32(value)).collect());
-        }
-        let pixels = values[..area * self.samples].chunks_exact(self.samples);
-        Ok((0..self.channels).flat_map(|channel| pixels.clone().map(move |pixel| pixel[channel])).map(to_f32).collect())
-    }
-
-    /// The samples of bit-packed rows.
-    fn packed(&self, decoded: &DecodingResult, row_bytes: usize) -> Result<Vec<u16>, Rejection> {
-        let row_samples = self.width * if self.planar { 1 } else { self.samples };
-        let DecodingResult::U8(bytes) = decoded else {
-            let DecodingResult::U16(values) = decoded else {
-                return Err(Rejection::unsupported(format!("samples of {} bits", self.bits)));
-            };
-            return Ok(values.clone());
-        };
-        if self.bits > 16 || row_bytes < bits::row_bytes(self.bits, row_samples) {
-            return Err(Rejection::unsupported(format!("samples of {} bits", self.bits)));
-        }
-        let mut values = Vec::with_capacity(row_samples * self.height);
-        bytes
-            .chunks(row_bytes)
-            .for_each(|row| bits::unpack_row(row, self.bits, row_samples, |value| values.push(value)));
-        Ok(values)
-    }
-
-    /// Palette indices to RGB planes; the map holds all reds, then all greens, then all blues, 16 bits each.
-    fn look_up(&self, indices: &[u16], map: &[u16]) -> Result<Vec<f32>, Rejection> {
-        let (area, colors) = (self.width * self.height, map.len() / 3);
-        let indices =
-            indices.get(..area).ok_or_else(|| Rejection::truncated("fewer samples than the page declares"))?;
-        if let Some(index) = indices.iter().find(|&&index| usize::from(index) >= colors) {
-            return Err(Rejection::corrupt(format!("colour {index} of a palette of {colors}")));
-        }
-        let plane =
-            |channel: usize| indices.iter().map(move |&index| f32::from(map[channel * colors + usize::from(index)]));
-        Ok((0..3).flat_map(plane).collect())
-    }
+fn no_page() -> Rejection {
+    Rejection::corrupt("no page")
 }
 
 fn rejection(error: TiffError) -> Rejection {
@@ -228,6 +191,9 @@ fn rejection(error: TiffError) -> Rejection {
 mod tests {
     use tiff::encoder::{TiffEncoder, colortype};
 
+    use std::io::Cursor;
+
+    use super::super::Depth;
     use super::*;
 
     #[test]
@@ -237,7 +203,8 @@ mod tests {
         encoder.write_image::<colortype::Gray16>(2, 1, &[1000, 65535]).unwrap();
         encoder.write_image::<colortype::GrayI32>(2, 1, &[-70000, 7]).unwrap();
         encoder.write_image::<colortype::RGB8>(2, 1, &[1, 2, 3, 4, 5, 6]).unwrap();
-        let frames: Vec<_> = open(file.into_inner(), Limits::default()).unwrap().map(Result::unwrap).collect();
+        let frames: Vec<_> =
+            super::super::frames(file.into_inner(), &Limits::default()).unwrap().map(Result::unwrap).collect();
         assert_eq!(frames[0].pixels, [1000.0, 65535.0]);
         assert_eq!((frames[1].index, frames[1].depth, frames[1].pixels[0]), (1, Depth::Signed(32), -70000.0));
         assert_eq!(frames[2].pixels, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
@@ -248,6 +215,92 @@ mod tests {
         let mut file = Cursor::new(Vec::new());
         TiffEncoder::new(&mut file).unwrap().write_image::<colortype::Gray8>(20, 20, &[0; 400]).unwrap();
         let limits = Limits { frame_pixels: 399, ..Limits::default() };
-        assert_eq!(open(file.into_inner(), limits).unwrap().next().unwrap().unwrap_err().reason, Reason::TooLarge);
+        let mut frames = super::super::frames(file.into_inner(), &limits).unwrap();
+        assert_eq!(frames.next().unwrap().unwrap_err().reason, Reason::TooLarge);
+    }
+    /// A little-endian file of pages of two grey pixels, each with these values and this compression; the last page is
+    /// followed by the page numbered `then`.
+    fn pages(pages: &[([u8; 2], u32)], then: Option<usize>) -> Vec<u8> {
+        const PAGE: usize = 2 + 7 * 12 + 4;
+        let place = |page: usize| (8 + page * PAGE) as u32;
+        let mut file = b"II*\0".to_vec();
+        file.extend(place(0).to_le_bytes());
+        for (at, (_, compression)) in pages.iter().enumerate() {
+            file.extend(7u16.to_le_bytes());
+            let strip = place(pages.len()) + 4 * at as u32;
+            let tags = [(256, 2), (257, 1), (258, 8), (259, *compression), (262, 1), (273, strip), (279, 2)];
+            for (tag, value) in tags {
+                file.extend(u16::to_le_bytes(tag));
+                file.extend([4, 0, 1, 0, 0, 0]);
+                file.extend(u32::to_le_bytes(value));
+            }
+            let next = if at + 1 < pages.len() { place(at + 1) } else { then.map_or(0, place) };
+            file.extend(next.to_le_bytes());
+        }
+        pages.iter().for_each(|(values, _)| file.extend([values[0], values[1], 0, 0]));
+        file
+    }
+
+    /// The first pixel of each page that is read, the reason of each that is not.
+    fn outcome(file: Vec<u8>) -> Vec<Result<f32, Reason>> {
+        let frames = super::super::frames(file, &Limits::default()).unwrap();
+        let frames = frames.enumerate().map(|(place, frame)| {
+            let frame = frame.map_err(|rejection| rejection.reason)?;
+            assert_eq!(frame.index, place);
+            Ok(frame.pixels[0])
+        });
+        frames.collect()
+    }
+
+    /// ZSTD, which is not read.
+    const ZSTD: u32 = 50_000;
+
+    #[test]
+    fn a_page_that_cannot_be_read_is_refused_in_its_place() {
+        let bad = Err(Reason::Unsupported);
+        assert_eq!(outcome(pages(&[([5, 0], 1), ([6, 0], ZSTD), ([7, 0], 1)], None)), [Ok(5.0), bad, Ok(7.0)]);
+        assert_eq!(outcome(pages(&[([5, 0], ZSTD), ([6, 0], ZSTD), ([7, 0], 1)], None)), [bad, bad, Ok(7.0)]);
+        // A first page so broken that the file cannot be opened at it: no width.
+        let mut file = pages(&[([5, 0], 1), ([6, 0], 1)], None);
+        file[10] = 1;
+        assert_eq!(outcome(file), [Err(Reason::Corrupt), Ok(6.0)]);
+    }
+
+    #[test]
+    fn pages_in_a_loop_end() {
+        assert_eq!(outcome(pages(&[([5, 0], 1), ([6, 0], 1)], Some(0))), [Ok(5.0), Ok(6.0), Err(Reason::Corrupt)]);
+        let mut file = pages(&[([5, 0], 1), ([6, 0], 1)], Some(0));
+        for page in 0..2 {
+            file[10 + page * 90] = 1;
+        }
+        assert_eq!(outcome(file), [Err(Reason::Corrupt); 3]);
+    }
+
+    #[test]
+    fn more_pages_than_the_limit_are_one_refusal() {
+        let file = pages(&[([5, 0], 1), ([6, 0], 1), ([7, 0], 1), ([8, 0], 1)], None);
+        let limits = Limits { frames: 2, ..Limits::default() };
+        let frames: Vec<_> = super::super::frames(file, &limits).unwrap().collect();
+        assert_eq!(frames.len(), 3);
+        assert_eq!(frames[2].as_ref().unwrap_err().reason, Reason::TooLarge);
+    }
+
+    #[test]
+    fn a_jpeg_larger_than_its_strip_is_refused_before_it_is_decoded() {
+        let mut file = pages(&[([0xFF, 0xD8], 7)], None);
+        file.truncate(file.len() - 4);
+        file.extend([0xFF, 0xC0, 0, 11, 8, 0x40, 0, 0x40, 0, 1, 0, 0x11, 0]);
+        let length = 8 + 2 + 6 * 12 + 8;
+        file[length] = 13;
+        let rejection = super::super::frames(file, &Limits::default()).unwrap().next().unwrap().unwrap_err();
+        assert!(rejection.detail.contains("16384 x 16384"), "{rejection}");
+    }
+
+    #[test]
+    fn tags_of_more_values_than_the_file_can_hold_are_refused_unread() {
+        let mut file = pages(&[([5, 0], 1), ([6, 0], 1)], None);
+        // The first page's compression, as 200 million characters.
+        file[10 + 3 * 12 + 2..10 + 3 * 12 + 8].copy_from_slice(&[2, 0, 0, 0xC2, 0xEB, 0x0B]);
+        assert_eq!(outcome(file), [Err(Reason::Corrupt), Ok(6.0)]);
     }
 }
