@@ -7,6 +7,7 @@ mod batch;
 mod lock;
 mod read;
 mod replace;
+mod scoring;
 mod settle;
 mod suspects;
 mod tables;
@@ -24,7 +25,8 @@ use crate::score::Identity;
 
 pub use batch::{FileRow, Outcome, Prepared};
 pub use lock::Lock;
-pub use read::{Counts, Reader, Scoring};
+pub use read::{Counts, Reader};
+pub use scoring::Scoring;
 pub use settle::settle;
 pub use suspects::Suspect;
 

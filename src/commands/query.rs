@@ -17,7 +17,7 @@ const ROWS: usize = 50;
 /// Arguments of `query`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// SQL over scores, anomalies, denoised and rejected; each also has the columns pipeline and date. Without it, the
+    /// SQL over scores, anomalies, denoised, rejected and duplicates; each also has the columns pipeline and date. Without it, the
     /// tables and their columns are listed.
     pub sql: Option<String>,
     /// Form of the rows.

@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::image::{self, Frame, Limits, Reason, Rejection};
 use crate::ledger::{Outcome, Reader, Scoring};
 use crate::prepare::{Prepared, prepare};
-use crate::report::schema::source_name;
+use crate::report::names::source_name;
 use crate::watch::{Stat, stat_of};
 
 /// Bytes in memory for each value of a frame: what the model sees, and three maps.
@@ -135,21 +135,28 @@ impl Decoder {
         let digest = *blake3::hash(&bytes).as_bytes();
         let key = (job.lane.number, digest);
         let (file, ticket) = info(job, Some(digest));
-        if !self.flight.claim(key, &file) {
-            return Ok(Ok(()));
+        let path = file.name.as_os_str().as_bytes();
+        // A name that has its row holds nobody else up.
+        if self.ledger.scoring(key.0, &digest, path)? == Scoring::Known {
+            return Ok(self.items.send(Item::End(file, Outcome::Seen, Some(ticket))));
         }
-        let skip = match self.ledger.scoring(key.0, &digest)? {
-            Scoring::New => 0,
-            Scoring::Partial(frames) => frames,
-            Scoring::Done => {
-                let mut sent = self.items.send(Item::End(file, Outcome::Alias, Some(ticket)));
-                for other in self.flight.release(&key) {
-                    sent = sent.and_then(|()| self.items.send(Item::End(other, Outcome::Alias, None)));
+        let Some(ticket) = self.flight.claim(key, &file, ticket) else { return Ok(Ok(())) };
+        let (skip, ending) = match self.ledger.scoring(key.0, &digest, path)? {
+            Scoring::New => (0, Outcome::Scored),
+            Scoring::Partial { frames, first } if first != path => (frames, Outcome::Resumed),
+            Scoring::Partial { frames, .. } => (frames, Outcome::Scored),
+            Scoring::Done { .. } => return Ok(self.items.send(Item::End(file, Outcome::Alias, Some(ticket)))),
+            Scoring::Known => {
+                // Committed since it was asked above. Whoever waits here meanwhile may be new.
+                for (other, ticket) in self.flight.release(&key) {
+                    self.progress.add(&self.progress.ended, u64::from(self.watched));
+                    ticket.again(other.name.clone());
                 }
-                return Ok(sent);
+                return Ok(self.items.send(Item::End(file, Outcome::Seen, Some(ticket))));
             }
         };
         Ok(match self.send_frames(&file, bytes, skip, memory) {
+            Ok(Some(Outcome::Scored)) => self.items.send(Item::End(file, ending, Some(ticket))),
             Ok(Some(outcome)) => self.items.send(Item::End(file, outcome, Some(ticket))),
             Ok(None) => Ok(()),
             Err(error) => Err(error),

@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use polars::prelude::{DataFrame, PolarsError};
 use tracing::{debug, info};
 
-use super::stages::{FrameInfo, Refusal};
+use super::stages::{FileInfo, FrameInfo, Refusal};
 use crate::draw::png::{Png16, png16};
 use crate::error::{Failure, Kind, Result};
 use crate::pipeline::Keep;
-use crate::report::schema::{self, AnomalyExtra, DenoisedRow, RejectedRow, ScoreRow, Table, frame_id};
+use crate::report::names::frame_id;
+use crate::report::schema::{self, AnomalyExtra, DenoisedRow, DuplicateRow, RejectedRow, ScoreRow, Table};
 use crate::score::{Maps, Verdict};
 
 /// What a row costs beside its pictures.
@@ -24,6 +25,7 @@ pub struct Tables {
     extras: Vec<AnomalyExtra>,
     denoised: Vec<DenoisedRow>,
     rejected: Vec<RejectedRow>,
+    duplicates: Vec<DuplicateRow>,
 }
 
 impl Tables {
@@ -52,6 +54,7 @@ impl Tables {
             scored_at,
             shape: frame.shape,
             identity: lane.identity.clone(),
+            stat: frame.file.stat,
             verdict,
         };
         let (score, p_value) = (row.verdict.score, row.verdict.p_value);
@@ -92,13 +95,28 @@ impl Tables {
             reason: rejection.reason.as_str(),
             detail: rejection.detail.clone(),
             received_at: file.received_at,
+            stat: file.stat,
+            identity: file.lane.identity.clone(),
+        });
+        ROW_BYTES
+    }
+
+    /// Adds a second name of a content. Returns the bytes it takes.
+    pub fn duplicate(&mut self, file: &FileInfo, first_source: String) -> usize {
+        self.duplicates.push(DuplicateRow {
+            source: file.source.clone(),
+            file_digest: file.digest.as_ref().map_or_else(|| "".into(), |(_, hex)| hex.clone()),
+            first_source,
+            received_at: file.received_at,
+            stat: file.stat,
+            identity: file.lane.identity.clone(),
         });
         ROW_BYTES
     }
 
     /// Rows of all tables that a reader counts.
     pub fn len(&self) -> usize {
-        self.scores.len() + self.rejected.len()
+        self.scores.len() + self.rejected.len() + self.duplicates.len()
     }
 
     /// Scored, flagged and rejected rows.
@@ -132,6 +150,9 @@ impl Tables {
         }
         if !self.rejected.is_empty() {
             frames.push((Table::Rejected, schema::rejected(&self.rejected).map_err(fail)?));
+        }
+        if !self.duplicates.is_empty() {
+            frames.push((Table::Duplicates, schema::duplicates(&self.duplicates).map_err(fail)?));
         }
         Ok(frames)
     }

@@ -188,11 +188,79 @@ fn the_same_content_is_scored_once_and_an_overwritten_file_anew() {
     house.drop_image("d.png", 7);
     let summary = house.once("m");
     assert_eq!((summary.scored, summary.known), (0, 1));
+    let first = texts(&house.rows("scores"), "source").remove(0);
+    let duplicates = house.rows("duplicates");
+    let mut names = texts(&duplicates, "source");
+    names.push(first.clone());
+    names.sort();
+    assert_eq!(names, ["a.png", "b.png", "c.png", "d.png"], "each name once");
+    assert_eq!(texts(&duplicates, "first_source"), [&*first; 3]);
     house.drop_image("a.png", 8);
     assert_eq!(house.once("m").scored, 1);
     let scores = house.rows("scores");
     assert_eq!(scores.height(), 2);
     assert_eq!(house.once("m").files, 0);
+    assert_eq!(house.once("n").scored, 2, "another model scores them anew");
+    assert_eq!(house.rows("duplicates").height(), 3 + 2);
+}
+
+/// Gives a file another time, as `touch` does.
+fn touch(path: &Path, seconds: u64) {
+    let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    std::fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn a_file_touched_or_put_there_anew_with_the_same_content_gives_no_row() {
+    let house = House::new();
+    house.drop_image("a.png", 7);
+    house.drop_image("b.png", 7);
+    std::fs::write(house.inbox().join("junk"), b"no image at all").unwrap();
+    house.once("m");
+    let counts = || ["scores", "anomalies", "rejected", "duplicates"].map(|table| house.rows(table).height());
+    let before = counts();
+    assert_eq!(before, [1, 0, 1, 1]);
+    for round in 1..3 {
+        for name in ["a.png", "b.png", "junk"] {
+            touch(&house.inbox().join(name), round * 1_000_000);
+        }
+        let summary = house.once("m");
+        assert_eq!((summary.files, summary.known, summary.unfinished), (3, 3, 0));
+        assert_eq!(counts(), before, "touched");
+        for name in ["a.png", "b.png", "junk"] {
+            let (fresh, place) = (house.root.path().join(name), house.inbox().join(name));
+            std::fs::copy(&place, &fresh).unwrap();
+            std::fs::rename(&fresh, &place).unwrap();
+        }
+        assert_eq!(house.once("m").known, 3);
+        assert_eq!(counts(), before, "renamed over");
+    }
+    assert_eq!(house.once("m").files, 0);
+}
+
+#[test]
+fn what_a_version_of_a_file_was_stands_in_its_row() {
+    let house = House::new();
+    let names = ["a.png", "b.png", "junk"];
+    house.drop_image("a.png", 107);
+    house.drop_image("b.png", 107);
+    std::fs::write(house.inbox().join("junk"), b"no image at all").unwrap();
+    for name in names {
+        touch(&house.inbox().join(name), 1_700_000_000);
+    }
+    house.once("m");
+    let bytes = png(107).len() as u64;
+    for (table, size) in [("scores", bytes), ("anomalies", bytes), ("duplicates", bytes), ("rejected", 15)] {
+        let rows = house.rows(table);
+        assert_eq!(rows.column("file_size").unwrap().u64().unwrap().get(0), Some(size), "{table}");
+        let modified = rows.column("file_modified_at").unwrap();
+        assert_eq!(modified.dtype(), &DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC)));
+        let micros = modified.cast(&DataType::Int64).unwrap();
+        assert_eq!(micros.i64().unwrap().get(0), Some(1_700_000_000_000_000), "{table}");
+        for (column, value) in [("model_version", "1"), ("model_digest", "m"), ("calibration_digest", "c")] {
+            assert_eq!(texts(&rows, column), [value], "{table}");
+        }
+    }
 }
 
 #[test]
@@ -324,12 +392,13 @@ fn other_readers_see_the_same() {
         house.drop_image(&format!("{index}.png"), 100 + index);
     }
     std::fs::write(house.inbox().join("junk"), b"junk").unwrap();
+    house.drop_image("again.png", 100);
     house.once("m");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/check_reports.py");
     let output = Command::new(python)
         .arg(script)
         .arg(&house.settings.state)
-        .args(["scores=30", "anomalies=29", "denoised=29", "rejected=1"])
+        .args(["scores=30", "anomalies=29", "denoised=29", "rejected=1", "duplicates=1"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

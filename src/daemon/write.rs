@@ -1,7 +1,9 @@
 //! The write stage: rows become batches, a batch becomes Parquet files and an acknowledgement. See [`crate::ledger`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,13 +11,14 @@ use chrono::Utc;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tracing::{debug, warn};
 
-use super::flight::{Flight, Key};
+use super::flight::{Flight, Key, Waiting};
 use super::progress::Progress;
 use super::stages::{FileInfo, Refusal, Row};
 use super::tables::Tables;
 use crate::error::Result;
 use crate::image::Rejection;
-use crate::ledger::{FileRow, Ledger, Outcome};
+use crate::ledger::{FileRow, Ledger, Outcome, Scoring};
+use crate::report::names::source_name;
 use crate::report::writer::{Part, Store};
 
 /// When a batch is full.
@@ -52,7 +55,7 @@ pub struct Writer {
 pub struct Batch {
     tables: BTreeMap<String, Tables>,
     open: HashMap<usize, Open>,
-    ended: Vec<(Arc<FileInfo>, FileRow)>,
+    ended: Vec<Ended>,
     bytes: usize,
     since: Option<Instant>,
 }
@@ -64,6 +67,14 @@ struct Open {
     rejections: Vec<(Option<u32>, Rejection)>,
 }
 
+/// A file whose end is in the batch.
+struct Ended {
+    file: Arc<FileInfo>,
+    row: FileRow,
+    /// The first of its rejections, for those that have the same content.
+    rejections: Vec<(Option<u32>, Rejection)>,
+}
+
 impl Writer {
     /// Writes until there are no more rows; then what is left.
     ///
@@ -72,7 +83,7 @@ impl Writer {
     pub fn run(mut self) -> Result<()> {
         loop {
             match self.next() {
-                Ok(row) => self.add(row),
+                Ok(row) => self.add(row)?,
                 Err(RecvTimeoutError::Timeout) => self.commit()?,
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -94,7 +105,7 @@ impl Writer {
         }
     }
 
-    fn add(&mut self, row: Row) {
+    fn add(&mut self, row: Row) -> Result<()> {
         self.progress.write.beat();
         match row {
             Row::Scored(frame, verdict, scored_at) => {
@@ -102,14 +113,18 @@ impl Writer {
                 let lane = frame.file.lane.clone();
                 let bytes = self.batch.tables(&lane.name).score(frame, *verdict, scored_at);
                 self.batch.bytes += bytes;
+                Ok(())
             }
             Row::Refused(refusal) => self.refuse(&refusal),
             Row::End(file, outcome) => self.end(file, outcome),
         }
     }
 
-    fn refuse(&mut self, refusal: &Refusal) {
+    fn refuse(&mut self, refusal: &Refusal) -> Result<()> {
         let Refusal { file, index, rejection } = refusal;
+        if file.digest.is_none() && self.was_refused(file)? {
+            return Ok(());
+        }
         let (reason, detail) = (rejection.reason.as_str(), &rejection.detail);
         file.span(*index).in_scope(|| warn!(reason, %detail, "rejected"));
         let open = self.batch.open(file);
@@ -119,26 +134,47 @@ impl Writer {
         }
         let bytes = self.batch.tables(&file.lane.name).refuse(refusal);
         self.batch.bytes += bytes;
+        Ok(())
     }
 
-    fn end(&mut self, file: Arc<FileInfo>, outcome: Outcome) {
+    /// Whether a file without a digest has its row already. A digest is asked for before the file is decoded.
+    fn was_refused(&mut self, file: &FileInfo) -> Result<bool> {
+        let again = |ended: &Ended| {
+            let row = &ended.row;
+            row.digest.is_none() && row.identity == file.lane.number && row.path == bytes(file) && row.stat == file.stat
+        };
+        Ok(self.batch.ended.iter().any(again) || self.ledger.was_refused(file.lane.number, bytes(file), file.stat)?)
+    }
+
+    fn end(&mut self, file: Arc<FileInfo>, mut outcome: Outcome) -> Result<()> {
         self.batch.since.get_or_insert_with(Instant::now);
         let open = self.batch.open.remove(&address(&file));
         let (frames, rejections) = open.map_or((0, Vec::new()), |open| (open.frames, open.rejections));
-        // What is rejected is rejected under each of its names; nothing has to be committed first.
-        if outcome == Outcome::Rejected
-            && let Some(key) = key(&file)
-        {
-            for other in self.flight.release(&key) {
-                for (index, rejection) in &rejections {
-                    self.refuse(&Refusal { file: other.clone(), index: *index, rejection: rejection.clone() });
-                }
-                self.batch.open.remove(&address(&other));
-                self.batch.ended.push((other.clone(), file_row(&other, Outcome::Rejected, frames)));
-            }
+        if matches!(outcome, Outcome::Alias | Outcome::Resumed) && !self.note_duplicate(&file)? {
+            outcome = if outcome == Outcome::Alias { Outcome::Seen } else { Outcome::Scored };
+        }
+        if outcome == Outcome::Rejected && file.digest.is_none() && rejections.is_empty() {
+            outcome = Outcome::Seen;
         }
         let row = file_row(&file, outcome, frames);
-        self.batch.ended.push((file, row));
+        self.batch.ended.push(Ended { file, row, rejections });
+        Ok(())
+    }
+
+    /// A row in `duplicates`, where the content was scored or begun under another name and this one is new.
+    fn note_duplicate(&mut self, file: &FileInfo) -> Result<bool> {
+        let Some((identity, digest)) = key(file) else { return Ok(false) };
+        let (Scoring::Done { first } | Scoring::Partial { first, .. }) =
+            self.ledger.scoring(identity, &digest, bytes(file))?
+        else {
+            return Ok(false);
+        };
+        if first == bytes(file) {
+            return Ok(false);
+        }
+        let first = source_name(Path::new(OsStr::from_bytes(&first)));
+        self.batch.bytes += self.batch.tables(&file.lane.name).duplicate(file, first);
+        Ok(true)
     }
 
     /// Commits the batch: prepared, staged, published, committed.
@@ -158,7 +194,7 @@ impl Writer {
                 ));
             }
         }
-        let mut files: Vec<FileRow> = batch.ended.iter().map(|(_, row)| row.clone()).collect();
+        let mut files: Vec<FileRow> = batch.ended.iter().map(|ended| ended.row.clone()).collect();
         files.extend(
             batch
                 .open
@@ -201,16 +237,39 @@ impl Writer {
             }
         }
         self.progress.add(&self.progress.ended, batch.ended.len() as u64);
-        for (file, row) in batch.ended {
-            if row.outcome == Outcome::Alias {
+        for ended in batch.ended {
+            if matches!(ended.row.outcome, Outcome::Alias | Outcome::Seen) {
                 self.progress.add(&self.progress.known, 1);
-                continue;
             }
-            for other in key(&file).map(|key| self.flight.release(&key)).unwrap_or_default() {
-                self.batch.since.get_or_insert_with(Instant::now);
-                let row = file_row(&other, Outcome::Alias, 0);
-                self.batch.ended.push((other, row));
+            // What is merely seen again was never under way.
+            if ended.row.outcome != Outcome::Seen
+                && let Some(key) = key(&ended.file)
+            {
+                let waiting = self.flight.committed(&key);
+                self.follow(&ended, waiting)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Ends the files that waited for a content, now that it is committed; they are a batch of their own.
+    fn follow(&mut self, first: &Ended, waiting: Vec<Waiting>) -> Result<()> {
+        let mut names = HashSet::new();
+        for (file, _ticket) in waiting {
+            let Some((identity, digest)) = key(&file) else { continue };
+            let standing = self.ledger.scoring(identity, &digest, bytes(&file))?;
+            let outcome = match standing {
+                Scoring::Done { .. } if names.insert(bytes(&file).to_vec()) => Outcome::Alias,
+                // What is rejected is rejected under each of its names.
+                Scoring::New | Scoring::Partial { .. } if names.insert(bytes(&file).to_vec()) => {
+                    for (index, rejection) in &first.rejections {
+                        self.refuse(&Refusal { file: file.clone(), index: *index, rejection: rejection.clone() })?;
+                    }
+                    Outcome::Rejected
+                }
+                _ => Outcome::Seen,
+            };
+            self.end(file, outcome)?;
         }
         Ok(())
     }
@@ -242,6 +301,11 @@ fn address(file: &Arc<FileInfo>) -> usize {
     Arc::as_ptr(file).addr()
 }
 
+/// A file's name as the ledger has it.
+fn bytes(file: &FileInfo) -> &[u8] {
+    file.name.as_os_str().as_bytes()
+}
+
 fn key(file: &FileInfo) -> Option<Key> {
     file.digest.as_ref().map(|(digest, _)| (file.lane.number, *digest))
 }
@@ -250,7 +314,7 @@ fn file_row(file: &FileInfo, outcome: Outcome, frames: u64) -> FileRow {
     FileRow {
         identity: file.lane.number,
         pipeline: file.lane.name.clone(),
-        path: file.name.as_os_str().as_bytes().to_vec(),
+        path: bytes(file).to_vec(),
         stat: file.stat,
         digest: file.digest.as_ref().map(|(digest, _)| *digest),
         outcome,

@@ -14,8 +14,12 @@ pub enum Outcome {
     Scored,
     /// No frame was scored; the reasons stand in `rejected`.
     Rejected,
+    /// The same, but its first frames have their rows under another name.
+    Resumed,
     /// Its content had been scored under another name.
     Alias,
+    /// Its name and content have their rows already: touched, or put there anew.
+    Seen,
     /// Some of its frames have rows, more will follow.
     Partial,
 }
@@ -23,9 +27,10 @@ pub enum Outcome {
 impl Outcome {
     fn name(self) -> &'static str {
         match self {
-            Self::Scored => "scored",
+            Self::Scored | Self::Resumed => "scored",
             Self::Rejected => "rejected",
             Self::Alias => "alias",
+            Self::Seen => "seen",
             Self::Partial => "partial",
         }
     }
@@ -87,10 +92,10 @@ impl Ledger {
             let transaction = connection.transaction()?;
             transaction.execute("UPDATE batches SET committed = 1, committed_at = ?2 WHERE id = ?1", [batch, now()])?;
             transaction.execute(
-                "DELETE FROM files WHERE outcome = 'partial' AND batch < ?1 AND EXISTS (SELECT 1 FROM files AS done
-                 WHERE done.batch = ?1 AND done.digest = files.digest AND done.identity = files.identity
-                 AND done.outcome IN ('scored', 'rejected') AND done.frames > 0)
-                 AND digest IN (SELECT digest FROM files WHERE batch = ?1)",
+                "DELETE FROM files WHERE id IN (SELECT old.id FROM files AS done JOIN files AS old
+                 ON old.digest = done.digest AND old.identity = done.identity AND old.path = done.path
+                 WHERE done.batch = ?1 AND old.batch < ?1 AND (done.outcome = 'seen' AND old.outcome = 'seen'
+                 OR done.outcome IN ('scored', 'rejected') AND old.outcome = 'partial'))",
                 [batch],
             )?;
             if suspects {

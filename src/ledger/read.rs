@@ -5,20 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, params};
 
+use super::scoring::{Scoring, scoring};
 use super::{optional, place};
 use crate::error::{Failure, Result};
 use crate::watch::{Known, Stat};
-
-/// What the ledger knows about a content under an identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scoring {
-    /// Nothing.
-    New,
-    /// This many of its first frames have rows.
-    Partial(u64),
-    /// Every frame has a row.
-    Done,
-}
 
 /// What `status` shows of a pipeline.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
@@ -29,6 +19,8 @@ pub struct Counts {
     pub flagged: u64,
     /// Files and frames rejected.
     pub rejected: u64,
+    /// Files whose content had been scored under another name.
+    pub duplicates: u64,
     /// Frames scored a second, over the last minute.
     pub rate: f64,
     /// Version of the model that scored last.
@@ -63,27 +55,12 @@ impl Reader {
         Ok(Self { connection, path })
     }
 
-    /// What is known about a content.
+    /// What is known about a content under a name.
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
-    pub fn scoring(&self, identity: i64, digest: &[u8; 32]) -> Result<Scoring> {
-        self.run(|connection| {
-            let mut query = connection.prepare_cached(
-                "SELECT files.outcome, files.frames FROM files JOIN batches ON batches.id = files.batch
-                 WHERE files.digest = ?1 AND files.identity = ?2 AND batches.committed = 1",
-            )?;
-            let mut rows = query.query(params![&digest[..], identity])?;
-            let mut partial = 0;
-            while let Some(row) = rows.next()? {
-                match row.get_ref(0)?.as_str()? {
-                    "scored" => return Ok(Scoring::Done),
-                    "partial" => partial += row.get::<_, i64>(1)? as u64,
-                    _ => {}
-                }
-            }
-            Ok(if partial == 0 { Scoring::New } else { Scoring::Partial(partial) })
-        })
+    pub fn scoring(&self, identity: i64, digest: &[u8; 32], path: &[u8]) -> Result<Scoring> {
+        self.run(|connection| scoring(connection, identity, digest, path))
     }
 
     /// The files that ended under an identity; of a name's several contents, the last.
@@ -156,6 +133,7 @@ impl Reader {
             scored: rows("scores", 0)? as u64,
             flagged: rows("anomalies", 0)? as u64,
             rejected: rows("rejected", 0)? as u64,
+            duplicates: rows("duplicates", 0)? as u64,
             rate: rows("scores", super::now() - 60_000)? as f64 / 60.0,
             model_version: self.last_identity(pipeline)?.map(|(_, version)| version),
             last_error,

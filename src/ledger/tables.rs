@@ -28,7 +28,9 @@ CREATE TABLE IF NOT EXISTS files (
     batch INTEGER NOT NULL REFERENCES batches, identity INTEGER NOT NULL REFERENCES identities,
     path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
     digest BLOB, outcome TEXT NOT NULL, frames INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS files_digest ON files (digest, identity);
+DROP INDEX IF EXISTS files_digest;
+CREATE INDEX IF NOT EXISTS files_named ON files (digest, identity, path);
+CREATE INDEX IF NOT EXISTS files_scored ON files (digest, identity) WHERE outcome IN ('scored', 'partial');
 CREATE INDEX IF NOT EXISTS files_batch ON files (batch);
 CREATE INDEX IF NOT EXISTS files_undigested ON files (path, identity) WHERE digest IS NULL;
 CREATE TABLE IF NOT EXISTS attempts (

@@ -36,6 +36,8 @@ fn stage(store: &Store, part: &Part) {
         reason: "empty",
         detail: String::new(),
         received_at: Utc::now(),
+        stat: Stat { size: 1, mtime_ns: 2, inode: 3 },
+        identity: identity().into(),
     };
     store.stage(part, &mut schema::rejected(&[row]).unwrap(), &|| {}).unwrap();
 }
@@ -49,11 +51,11 @@ fn only_committed_batches_count() {
     assert_eq!(ledger.identity("digits", &identity()).unwrap(), id);
     let files = [file(id, "a", 1, Outcome::Scored, 1)];
     let batch = ledger.prepare(&[part("1", Table::Scores)], &files).unwrap();
-    assert_eq!(reader.scoring(id, &[1; 32]).unwrap(), Scoring::New);
+    assert_eq!(reader.scoring(id, &[1; 32], b"x").unwrap(), Scoring::New);
     assert!(!reader.known(id).unwrap().contains(b"a", files[0].stat));
     ledger.commit(batch, &files).unwrap();
-    assert_eq!(reader.scoring(id, &[1; 32]).unwrap(), Scoring::Done);
-    assert_eq!(reader.scoring(id + 1, &[1; 32]).unwrap(), Scoring::New);
+    assert!(matches!(reader.scoring(id, &[1; 32], b"x").unwrap(), Scoring::Done { .. }));
+    assert_eq!(reader.scoring(id + 1, &[1; 32], b"x").unwrap(), Scoring::New);
     assert!(reader.known(id).unwrap().contains(b"a", files[0].stat));
     let counts = reader.counts("digits").unwrap();
     assert_eq!((counts.scored, counts.rejected, counts.model_version.as_deref()), (1, 0, Some("1")));
@@ -69,12 +71,15 @@ fn frames_of_an_unfinished_file_are_remembered() {
         let files = [file(id, "cube", 1, Outcome::Partial, frames)];
         let batch = ledger.prepare(&[], &files).unwrap();
         ledger.commit(batch, &files).unwrap();
-        assert_eq!(reader.scoring(id, &[1; 32]).unwrap(), Scoring::Partial(total));
+        assert_eq!(
+            reader.scoring(id, &[1; 32], b"x").unwrap(),
+            Scoring::Partial { frames: total, first: b"cube".to_vec() }
+        );
     }
     let files = [file(id, "cube", 1, Outcome::Scored, 2)];
     let batch = ledger.prepare(&[], &files).unwrap();
     ledger.commit(batch, &files).unwrap();
-    assert_eq!(reader.scoring(id, &[1; 32]).unwrap(), Scoring::Done);
+    assert!(matches!(reader.scoring(id, &[1; 32], b"x").unwrap(), Scoring::Done { .. }));
     assert!(reader.known(id).unwrap().contains(b"cube", files[0].stat));
 }
 
@@ -96,8 +101,8 @@ fn batches_left_prepared_are_settled_by_what_stands_on_disk() {
     assert!(store.is_published(&first) && store.is_published(&second) && !store.is_published(&lost));
     assert!(ledger.prepared().unwrap().is_empty());
     let reader = Reader::open(state.path()).unwrap();
-    assert_eq!(reader.scoring(id, &[1; 32]).unwrap(), Scoring::New);
-    assert_eq!(reader.scoring(id, &[2; 32]).unwrap(), Scoring::Done);
+    assert_eq!(reader.scoring(id, &[1; 32], b"x").unwrap(), Scoring::New);
+    assert!(matches!(reader.scoring(id, &[2; 32], b"x").unwrap(), Scoring::Done { .. }));
     assert_eq!(std::fs::read_dir(state.path().join("staging")).unwrap().count(), 0);
 }
 
@@ -134,6 +139,8 @@ fn a_replacement_is_settled_by_whether_the_new_part_stands() {
         reason: "empty",
         detail: String::new(),
         received_at: Utc::now(),
+        stat: Stat { size: 1, mtime_ns: 2, inode: 3 },
+        identity: identity().into(),
     };
     store.stage(&new, &mut schema::rejected(&[row(), row()]).unwrap(), &|| {}).unwrap();
     store.publish(&new).unwrap();

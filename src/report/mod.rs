@@ -4,6 +4,7 @@
 //! rows ─schema→ DataFrame ─writer→ <state>/staging/… ─fsync, rename→ <state>/reports/<table>/pipeline=…/date=…/part-<batch>.parquet
 //! ```
 
+pub mod names;
 pub mod query;
 pub mod rows;
 pub mod schema;

@@ -6,13 +6,14 @@ use chrono::{DateTime, Utc};
 
 use crate::draw::png::Png16;
 use crate::score::{FlaggedTile, Identity, Verdict};
+use crate::watch::Stat;
 
 /// A frame scored.
 #[derive(Debug, Clone)]
 pub struct ScoreRow {
-    /// See [`super::schema::frame_id`].
+    /// See [`super::names::frame_id`].
     pub frame_id: String,
-    /// The file, as [`super::schema::source_name`] writes it.
+    /// The file, as [`super::names::source_name`] writes it.
     pub source: Arc<str>,
     /// BLAKE3 of the file, hex.
     pub file_digest: Arc<str>,
@@ -30,6 +31,8 @@ pub struct ScoreRow {
     pub verdict: Verdict,
     /// By what it was judged.
     pub identity: Arc<Identity>,
+    /// What the file was when it was read.
+    pub stat: Stat,
 }
 
 /// What `anomalies` holds beside the columns of `scores`.
@@ -46,7 +49,7 @@ pub struct AnomalyExtra {
 /// A denoised image kept.
 #[derive(Debug, Clone)]
 pub struct DenoisedRow {
-    /// See [`super::schema::frame_id`].
+    /// See [`super::names::frame_id`].
     pub frame_id: String,
     /// The file.
     pub source: Arc<str>,
@@ -71,4 +74,25 @@ pub struct RejectedRow {
     pub detail: String,
     /// When the file was found.
     pub received_at: DateTime<Utc>,
+    /// What the file was when it was read, or found where it could not be read.
+    pub stat: Stat,
+    /// By what it would have been judged.
+    pub identity: Arc<Identity>,
+}
+
+/// A file whose content had been scored under another name.
+#[derive(Debug, Clone)]
+pub struct DuplicateRow {
+    /// The file.
+    pub source: Arc<str>,
+    /// BLAKE3 of the file, hex.
+    pub file_digest: Arc<str>,
+    /// The name under which the content was scored, or begun.
+    pub first_source: String,
+    /// When the file was found.
+    pub received_at: DateTime<Utc>,
+    /// What the file was when it was read.
+    pub stat: Stat,
+    /// By what the content was judged.
+    pub identity: Arc<Identity>,
 }

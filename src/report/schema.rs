@@ -1,17 +1,16 @@
 //! The report tables: their rows and columns. A new column may come, no column ever leaves or changes its meaning.
 
-use std::path::Path;
-
 use chrono::{DateTime, Utc};
 use polars::prelude::*;
 
-pub use super::rows::{AnomalyExtra, DenoisedRow, RejectedRow, ScoreRow};
+pub use super::rows::{AnomalyExtra, DenoisedRow, DuplicateRow, RejectedRow, ScoreRow};
 use crate::components::Component;
 use crate::draw::png::Png16;
 use crate::score::{FlaggedTile, Identity};
+use crate::watch::Stat;
 
 /// Version of the columns below; stands in every file's footer as `anomalyd.schema_version`.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// One report table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,11 +23,13 @@ pub enum Table {
     Denoised,
     /// A row a file or frame that could not be scored.
     Rejected,
+    /// A row a file whose content had been scored under another name.
+    Duplicates,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 4] = [Self::Scores, Self::Anomalies, Self::Denoised, Self::Rejected];
+    pub const ALL: [Self; 5] = [Self::Scores, Self::Anomalies, Self::Denoised, Self::Rejected, Self::Duplicates];
 
     /// Its name, as folder and in queries.
     pub fn name(self) -> &'static str {
@@ -37,6 +38,7 @@ impl Table {
             Self::Anomalies => "anomalies",
             Self::Denoised => "denoised",
             Self::Rejected => "rejected",
+            Self::Duplicates => "duplicates",
         }
     }
 
@@ -55,31 +57,9 @@ impl Table {
             Self::Anomalies => anomalies(&[], &[]),
             Self::Denoised => denoised(&[]),
             Self::Rejected => rejected(&[]),
+            Self::Duplicates => duplicates(&[]),
         }
     }
-}
-
-/// Name of a scoring: 16 hex digits, stable for file digest, frame, model digest and calibration digest.
-pub fn frame_id(file_digest: &str, frame_index: u32, identity: &Identity) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for part in [file_digest, &frame_index.to_string(), &identity.model_digest, &identity.calibration_digest] {
-        hasher.update(part.as_bytes()).update(b"\n");
-    }
-    hasher.finalize().to_hex()[..16].to_string()
-}
-
-/// A path as text without loss: UTF-8 as it is; a backslash and every byte that is not UTF-8 as `\xHH`.
-pub fn source_name(path: &Path) -> String {
-    use std::fmt::Write;
-    use std::os::unix::ffi::OsStrExt;
-    let mut text = String::new();
-    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
-        text.push_str(&chunk.valid().replace('\\', "\\x5c"));
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
 }
 
 /// The columns of `scores`.
@@ -132,7 +112,7 @@ pub fn denoised(rows: &[DenoisedRow]) -> PolarsResult<DataFrame> {
 /// # Errors
 /// A fault of polars.
 pub fn rejected(rows: &[RejectedRow]) -> PolarsResult<DataFrame> {
-    let columns = vec![
+    let mut columns = vec![
         column("source", pick(rows, |row| &*row.source)),
         column("file_digest", pick(rows, |row| row.file_digest.as_deref())),
         column("frame_index", pick(rows, |row| row.frame_index)),
@@ -140,6 +120,24 @@ pub fn rejected(rows: &[RejectedRow]) -> PolarsResult<DataFrame> {
         column("detail", pick(rows, |row| row.detail.as_str())),
         times("received_at", pick(rows, |row| Some(row.received_at)))?,
     ];
+    columns.extend(version_columns(pick(rows, |row| row.stat))?);
+    columns.extend(judge_columns(&pick(rows, |row| &*row.identity)));
+    frame(rows.len(), columns)
+}
+
+/// The columns of `duplicates`.
+///
+/// # Errors
+/// A fault of polars.
+pub fn duplicates(rows: &[DuplicateRow]) -> PolarsResult<DataFrame> {
+    let mut columns = vec![
+        column("source", pick(rows, |row| &*row.source)),
+        column("file_digest", pick(rows, |row| &*row.file_digest)),
+        column("first_source", pick(rows, |row| row.first_source.as_str())),
+        times("received_at", pick(rows, |row| Some(row.received_at)))?,
+    ];
+    columns.extend(version_columns(pick(rows, |row| row.stat))?);
+    columns.extend(judge_columns(&pick(rows, |row| &*row.identity)));
     frame(rows.len(), columns)
 }
 
@@ -160,8 +158,26 @@ fn pick<'a, R, T>(rows: &'a [R], field: impl Fn(&'a R) -> T) -> Vec<T> {
 
 /// Microseconds since 1970, UTC.
 fn times(name: &str, values: Vec<Option<DateTime<Utc>>>) -> PolarsResult<Series> {
-    let micros: Vec<Option<i64>> = values.iter().map(|time| time.map(|it| it.timestamp_micros())).collect();
-    column(name, micros).cast(&DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC)))
+    micros(name, values.iter().map(|time| time.map(|it| it.timestamp_micros())).collect())
+}
+
+fn micros(name: &str, values: Vec<Option<i64>>) -> PolarsResult<Series> {
+    column(name, values).cast(&DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC)))
+}
+
+/// What tells one version of a file from the next, as far as it outlives the file system.
+fn version_columns(stats: Vec<Stat>) -> PolarsResult<[Series; 2]> {
+    let modified = stats.iter().map(|stat| Some(stat.mtime_ns.div_euclid(1000))).collect();
+    Ok([column("file_size", pick(&stats, |stat| stat.size)), micros("file_modified_at", modified)?])
+}
+
+/// By what a file was judged.
+fn judge_columns(rows: &[&Identity]) -> [Series; 3] {
+    [
+        column("model_version", pick(rows, |identity| identity.model_version.as_str())),
+        column("model_digest", pick(rows, |identity| identity.model_digest.as_str())),
+        column("calibration_digest", pick(rows, |identity| identity.calibration_digest.as_str())),
+    ]
 }
 
 fn score_columns(rows: &[ScoreRow]) -> PolarsResult<Vec<Series>> {
@@ -187,12 +203,13 @@ fn score_columns(rows: &[ScoreRow]) -> PolarsResult<Vec<Series>> {
         column("alpha", pick(rows, |row| row.verdict.alpha)),
         column("is_anomaly", pick(rows, |row| row.verdict.is_anomaly)),
         column("extrapolated", pick(rows, |row| row.verdict.extrapolated)),
-        column("model_version", pick(rows, |row| row.identity.model_version.as_str())),
-        column("model_digest", pick(rows, |row| row.identity.model_digest.as_str())),
-        column("calibration_digest", pick(rows, |row| row.identity.calibration_digest.as_str())),
+    ]);
+    columns.extend(judge_columns(&pick(rows, |row| &*row.identity)));
+    columns.extend([
         column("pipeline_digest", pick(rows, |row| row.identity.pipeline_digest.as_str())),
         column("software_version", pick(rows, |_| env!("CARGO_PKG_VERSION"))),
     ]);
+    columns.extend(version_columns(pick(rows, |row| row.stat))?);
     Ok(columns)
 }
 
@@ -224,14 +241,6 @@ fn lists_of(name: &str, lists: &[Series], item: DataType) -> PolarsResult<Series
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-
-    #[test]
-    fn names_keep_every_byte() {
-        assert_eq!(source_name(Path::new("night/frå.fits")), "night/frå.fits");
-        assert_eq!(source_name(Path::new(OsStr::from_bytes(b"a\xff\\b"))), "a\\xff\\x5cb");
-    }
 
     #[test]
     fn empty_tables_have_every_column() {
@@ -244,26 +253,6 @@ mod tests {
         let names = Table::Scores.empty().unwrap();
         for component in Component::ALL {
             assert!(names.column(component.name()).is_ok());
-        }
-    }
-
-    #[test]
-    fn a_frame_id_depends_on_all_of_its_parts() {
-        let identity = |model: &str, calibration: &str| Identity {
-            model_version: "1".into(),
-            model_digest: model.into(),
-            calibration_digest: calibration.into(),
-            pipeline_digest: String::new(),
-        };
-        let base = frame_id("f", 0, &identity("m", "c"));
-        assert_eq!(base, frame_id("f", 0, &identity("m", "c")));
-        for other in [
-            frame_id("g", 0, &identity("m", "c")),
-            frame_id("f", 1, &identity("m", "c")),
-            frame_id("f", 0, &identity("n", "c")),
-            frame_id("f", 0, &identity("m", "d")),
-        ] {
-            assert_ne!(base, other);
         }
     }
 }

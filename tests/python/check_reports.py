@@ -14,7 +14,7 @@ import pandas
 import polars
 import pyarrow.dataset
 
-TABLES = ("scores", "anomalies", "denoised", "rejected")
+TABLES = ("scores", "anomalies", "denoised", "rejected", "duplicates")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

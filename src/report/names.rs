@@ -1,0 +1,88 @@
+//! What reports call things: files and scorings.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::score::Identity;
+
+/// Name of a scoring: 16 hex digits, stable for file digest, frame, model digest and calibration digest.
+pub fn frame_id(file_digest: &str, frame_index: u32, identity: &Identity) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in [file_digest, &frame_index.to_string(), &identity.model_digest, &identity.calibration_digest] {
+        hasher.update(part.as_bytes()).update(b"\n");
+    }
+    hasher.finalize().to_hex()[..16].to_string()
+}
+
+/// A path as text without loss: UTF-8 as it is; a backslash and every byte that is not UTF-8 as `\xHH`.
+pub fn source_name(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text.push_str(&chunk.valid().replace('\\', "\\x5c"));
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+/// The path that [`source_name`] wrote; `None` where it did not write that.
+pub fn source_path(name: &str) -> Option<PathBuf> {
+    let mut pieces = name.split('\\');
+    let mut bytes = pieces.next()?.as_bytes().to_vec();
+    for piece in pieces {
+        let (escape, rest) = piece.split_at_checked(3)?;
+        let digits = escape.strip_prefix('x').filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend(rest.as_bytes());
+    }
+    Some(OsString::from_vec(bytes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_keep_every_byte() {
+        assert_eq!(source_name(Path::new("night/frå.fits")), "night/frå.fits");
+        assert_eq!(source_name(Path::new(OsStr::from_bytes(b"a\xff\\b"))), "a\\xff\\x5cb");
+        for wrong in ["a\\", "\\x", "\\xf", "\\xfg", "\\y41", "\\x+1", "\\x\u{e5}"] {
+            assert_eq!(source_path(wrong), None, "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_comes_back(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\\'), Just(b'x')], 0..24)) {
+            let path = Path::new(OsStr::from_bytes(&bytes));
+            prop_assert_eq!(source_path(&source_name(path)), Some(path.to_path_buf()));
+        }
+    }
+
+    #[test]
+    fn a_frame_id_depends_on_all_of_its_parts() {
+        let identity = |model: &str, calibration: &str| Identity {
+            model_version: "1".into(),
+            model_digest: model.into(),
+            calibration_digest: calibration.into(),
+            pipeline_digest: String::new(),
+        };
+        let base = frame_id("f", 0, &identity("m", "c"));
+        assert_eq!(base, frame_id("f", 0, &identity("m", "c")));
+        for other in [
+            frame_id("g", 0, &identity("m", "c")),
+            frame_id("f", 1, &identity("m", "c")),
+            frame_id("f", 0, &identity("n", "c")),
+            frame_id("f", 0, &identity("m", "d")),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+}
