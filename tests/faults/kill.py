@@ -61,6 +61,9 @@ class Stage:
         self.expected = set(quiet.rows())
         if len(self.expected) != 270 or quiet.rows().total() != 270:
             raise Broken(f"a quiet run scores {len(self.expected)} frames of 270")
+        self.pairs = second_names(quiet)
+        if self.pairs not in ([], sorted(sorted((f"again/{index}.png", f"run/{20 * index % 7}/{20 * index:03}.png")) for index in range(6))):
+            raise Broken(f"a quiet run names the duplicates {self.pairs}")
         self.archive = quiet.supports_pipeline('[after]\nscored = { move = "/nowhere" }')
 
     def fill(self, house: House) -> None:
@@ -75,6 +78,8 @@ class Stage:
         refused = sorted(row["source"] for row in house.rejected())
         if refused != [f"junk/{index}" for index in range(4)]:
             tally.fault(f"{label}: rejected {refused}")
+        if self.pairs and (pairs := second_names(house)) != self.pairs:
+            tally.fault(f"{label}: duplicates {pairs}")
 
     def check_moved(self, house: House, tally: Tally, label: str) -> None:
         """Every file stands in the archive, whole, and nowhere else."""
@@ -83,6 +88,14 @@ class Stage:
         left = [path for path in house.inbox.rglob("*") if path.is_file()]
         if moved != sorted(self.files.values()) or left:
             tally.fault(f"{label}: {len(moved)} files in the archive, {len(left)} still in the inbox")
+
+
+def second_names(house: House) -> list[list[str]]:
+    """The two names of each row in `duplicates`, sorted; none where the program has no such table."""
+    if "\n  duplicates" not in house.must("query"):
+        return []
+    rows = house.query("SELECT source, first_source FROM duplicates")
+    return sorted(sorted((row["source"], row["first_source"])) for row in rows)
 
 
 def injection(kind: str, n: int, state: Path) -> tuple[str, ...]:
@@ -168,14 +181,14 @@ def reading(house: House, tally: Tally, pause: float = 0.02):
 def under_readers(stage: Stage, tally: Tally, rounds: int, lengths: dict[str, int]) -> None:
     """One state folder that is killed over and over while everybody reads it."""
     house, chance = House(stage.work / "read", settings=SETTINGS), random.Random(7)
-    kinds = [kind for kind in ("rename", "fsync", "write", "ledger write") if lengths.get(kind)]
+    lengths = {kind: lengths.get(kind) or 40 for kind in ("rename", "fsync", "write", "ledger write")}
     dropped = 0
     with reading(house, tally):
         for _ in range(rounds):
             for _ in range(40):
                 house.drop(f"{dropped // 100}/{dropped}.png", png(50_000 + dropped))
                 dropped += 1
-            kind = chance.choice(kinds)
+            kind = chance.choice(list(lengths))
             killed(house, kind, chance.randint(1, max(1, lengths[kind] // 5)), tally, "watch", "--once")
             house.query("SELECT COUNT(*) AS n FROM scores")
         house.must("watch", "--once")
