@@ -111,7 +111,7 @@ def under_readers(stage: Stage, tally: Tally, rounds: int) -> None:
     """Compaction while readers read, now and then."""
     for number in range(rounds):
         house = stage.house(f"read-{number}")
-        with kill.reading(house, tally, pause=3.0):
+        with faults.reading(house, tally, pause=3.0):
             time.sleep(0.3 * number)
             house.must("compact")
         check(stage, house, tally, f"under readers {number}")

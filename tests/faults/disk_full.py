@@ -103,23 +103,28 @@ def filling(work: Path, tally: Tally, label: str, settings: str, mebibytes: int,
     with small_disk(work / "disk", mebibytes) as disk:
         house = House(work / "house", state=disk / "state", settings=SETTINGS + settings)
         expected = {(digest, 0) for digest in faults.reference(work / "reference", [png(index) for index in range(files)]).values()}
-        keeper = Keeper(house, tally)
-        try:
-            for number in range(rounds):
-                for index in range(files * number // rounds, files * (number + 1) // rounds):
-                    house.drop(f"{index % 10}/{index}.png", png(index))
-                    if index == files * (2 * number + 1) // (2 * rounds):
-                        faults.wait(lambda: keeper.count() > 0, 30, "the first frame")
-                        filler = disk / "filler"
-                        fill(filler, leave)
-                squeeze(keeper, tally, filler, leave, 3)
-            faults.wait(lambda: keeper.look() or keeper.count() >= files, 120, f"{label}: {files} frames scored")
-            if keeper.service.alive() and (code := keeper.service.stop()) != 0:
-                tally.fault(f"{label}: ended with {code}")
-        finally:
-            keeper.service.kill()
+        with faults.reading(house, tally):
+            keep(house, tally, label, leave, files, rounds)
         tally.count(expected, house.rows(), label)
-        tally.note(f"{label}: {files} files, filled {rounds} times, the service ended {keeper.ends} times")
+
+
+def keep(house: House, tally: Tally, label: str, leave: int, files: int, rounds: int) -> None:
+    """The service at work while the disk fills up."""
+    keeper, filler = Keeper(house, tally), house.state.parent / "filler"
+    try:
+        for number in range(rounds):
+            for index in range(files * number // rounds, files * (number + 1) // rounds):
+                house.drop(f"{index % 10}/{index}.png", png(index))
+                if index == files * (2 * number + 1) // (2 * rounds):
+                    faults.wait(lambda: keeper.count() > 0, 30, "the first frame")
+                    fill(filler, leave)
+            squeeze(keeper, tally, filler, leave, 3)
+        faults.wait(lambda: keeper.look() or keeper.count() >= files, 120, f"{label}: {files} frames scored")
+        if keeper.service.alive() and (code := keeper.service.stop()) != 0:
+            tally.fault(f"{label}: ended with {code}")
+    finally:
+        keeper.service.kill()
+    tally.note(f"{label}: {files} files, filled {rounds} times, the service ended {keeper.ends} times")
 
 
 class Failing:

@@ -283,6 +283,33 @@ def skip(name: str, why: str) -> None:
     sys.exit(SKIPPED)
 
 
+@contextlib.contextmanager
+def reading(house: House, tally: "Tally", pause: float = 0.02):
+    """Readers that loop over the reports meanwhile, with a pause between two rounds."""
+    if not READERS:
+        tally.note("readers: polars, DuckDB and pandas SKIPPED (ANOMALYD_PYTHON is not set)")
+        yield
+        return
+    script = str(Path(__file__).with_name("readers.py"))
+    process = subprocess.Popen([READERS, script, str(house.state), str(pause)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        process.stderr.readline()
+        yield
+    finally:
+        process.terminate()
+        out, trouble = process.communicate(timeout=120)
+    try:
+        found = json.loads(out)
+    except json.JSONDecodeError:
+        tally.fault(f"the readers died: {trouble[-400:]}")
+        return
+    tally.note(f"readers: {found['reads']} reads, {len(found['faults'])} faults")
+    for fault in found["faults"][:5]:
+        tally.fault(fault)
+    if not found["reads"]:
+        tally.fault("the readers read nothing")
+
+
 def arguments(text: str, **options) -> argparse.Namespace:
     """`--bounded`, and numbers with defaults by name."""
     parser = argparse.ArgumentParser(description=text)

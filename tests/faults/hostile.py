@@ -69,7 +69,7 @@ def flow(work: Path, tally: Tally, label: str, seconds: float, rate: float, host
     count = int(seconds * rate)
     images = [png(index) for index in range(count)]
     digests = faults.reference(work / f"{label}-reference", images)
-    house, dropped, over = House(work / label), {}, threading.Event()
+    house, dropped, over = House(work / label, settings="flush_ms = 250\n"), {}, threading.Event()
     with Service(house) as service:
         thread = threading.Thread(target=scatter, args=(house, hostile, seconds, over))
         if hostile:

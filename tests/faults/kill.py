@@ -5,13 +5,10 @@ before it did. Full: every n of a kind until a run ends unkilled. `--bounded`: e
 """
 
 import concurrent.futures
-import contextlib
 import itertools
-import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -151,39 +148,12 @@ def series(stage: Stage, tally: Tally, pool, kind: str, step: int, moved: bool) 
     return last
 
 
-@contextlib.contextmanager
-def reading(house: House, tally: Tally, pause: float = 0.02):
-    """Readers that loop over the reports meanwhile, with a pause between two rounds."""
-    if not faults.READERS:
-        tally.note("readers: polars, DuckDB and pandas SKIPPED (ANOMALYD_PYTHON is not set), our own query reads instead")
-        yield
-        return
-    script = str(Path(__file__).with_name("readers.py"))
-    process = subprocess.Popen([faults.READERS, script, str(house.state), str(pause)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        process.stderr.readline()
-        yield
-    finally:
-        process.terminate()
-        out, trouble = process.communicate(timeout=120)
-    try:
-        found = json.loads(out)
-    except json.JSONDecodeError:
-        tally.fault(f"the readers died: {trouble[-400:]}")
-        return
-    tally.note(f"readers: {found['reads']} reads, {len(found['faults'])} faults")
-    for fault in found["faults"][:5]:
-        tally.fault(fault)
-    if not found["reads"]:
-        tally.fault("the readers read nothing")
-
-
 def under_readers(stage: Stage, tally: Tally, rounds: int, lengths: dict[str, int]) -> None:
     """One state folder that is killed over and over while everybody reads it."""
     house, chance = House(stage.work / "read", settings=SETTINGS), random.Random(7)
     lengths = {kind: lengths.get(kind) or 40 for kind in ("rename", "fsync", "write", "ledger write")}
     dropped = 0
-    with reading(house, tally):
+    with faults.reading(house, tally):
         for _ in range(rounds):
             for _ in range(40):
                 house.drop(f"{dropped // 100}/{dropped}.png", png(50_000 + dropped))
@@ -212,7 +182,8 @@ def main() -> int:
         kinds = [kind for kind in KINDS if not given.only or kind in given.only.split(",")]
         lengths = {kind: series(stage, tally, pool, kind, steps.get(kind, 1), moved=False) for kind in kinds}
         reached = [kind for kind in kinds if lengths[kind]]
-        pairs = [[(kind, chance.randint(1, lengths[kind])) for kind in chance.choices(reached, k=2)] for _ in range(6 if given.bounded else 100)]
+        pick = lambda: tuple((kind, chance.randint(1, lengths[kind])) for kind in chance.choices(reached, k=2))
+        pairs = list(dict.fromkeys(pick() for _ in range(6 if given.bounded else 100)))
         list(pool.map(lambda pair: one_try(stage, tally, *pair[0], False, pair[1]), pairs))
         if stage.archive:
             for kind in (kind for kind in MOVED_KINDS if kind in kinds):
