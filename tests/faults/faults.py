@@ -62,6 +62,20 @@ def npy(seed: int, frames: int) -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + body
 
 
+def tiff(pages: list[tuple[int, int, bytes]]) -> bytes:
+    """An uncompressed 8-bit grey TIFF; each page is its width, its height and its values."""
+    data, link = bytearray(b"II*\0\0\0\0\0"), 4
+    for width, height, values in pages:
+        strip = len(data)
+        data += values + bytes(len(values) % 2)
+        data[link : link + 4] = struct.pack("<I", len(data))
+        tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: strip, 277: 1, 278: height, 279: len(values)}
+        data += struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+        link = len(data)
+        data += bytes(4)
+    return bytes(data)
+
+
 # --- the service --------------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import faults
-from faults import Broken, House, Tally, npy, png
+from faults import SIDE, Broken, House, Tally, npy, pixels, png, tiff
 
 # By label: system calls, and the paths in the state folder that they are about (all where none are named).
 KINDS = {
@@ -32,13 +32,19 @@ KINDS = {
 BOUNDED_STEP = {"rename": 7, "fsync": 29, "write": 17, "ledger write": 97, "ledger open": 1, "mkdir": 3, "unlink": 2, "truncate": 1, "note write": 151, "link": 1}
 FULL_STEP = {"note write": 11}
 MOVED_KINDS = ("rename", "fsync", "unlink", "mkdir", "ledger write")
+# What must come of the 200 files.
+FRAMES = 166 + 20 * 5 + 4 * 2
+REFUSED = sorted([(f"junk/{index}", "") for index in range(4)] + [(f"mixed/{index}.tiff", "1") for index in range(4)])
 SETTINGS = "flush_rows = 24\nflush_ms = 60000\ndecode_threads = 1\n"
 
 
 def contents() -> dict[str, bytes]:
-    """200 files: 170 of one frame, 20 of five, 6 that repeat a content, 4 that are no image."""
-    files = {f"run/{index % 7}/{index:03}.png": png(index) for index in range(170)}
+    """200 files: 166 of one frame, 20 of five, 4 of three with a wrong one in the middle, 6 that repeat a content, 4 that are no image."""
+    files = {f"run/{index % 7}/{index:03}.png": png(index) for index in range(166)}
     files |= {f"cube/{index:03}.npy": npy(10_000 + 10 * index, 5) for index in range(20)}
+    for index in range(4):
+        good = [(SIDE, SIDE, pixels(20_000 + 2 * index + page)) for page in range(2)]
+        files[f"mixed/{index}.tiff"] = tiff([good[0], (9, 9, bytes(81)), good[1]])
     files |= {f"again/{index}.png": png(index * 20) for index in range(6)}
     return files | {f"junk/{index}": b"no image at all %d" % index for index in range(4)}
 
@@ -56,8 +62,8 @@ class Stage:
         self.fill(quiet)
         quiet.must("watch", "--once")
         self.expected = set(quiet.rows())
-        if len(self.expected) != 270 or quiet.rows().total() != 270:
-            raise Broken(f"a quiet run scores {len(self.expected)} frames of 270")
+        if len(self.expected) != FRAMES or quiet.rows().total() != FRAMES:
+            raise Broken(f"a quiet run scores {len(self.expected)} frames of {FRAMES}")
         self.pairs = second_names(quiet)
         if self.pairs not in ([], sorted(sorted((f"again/{index}.png", f"run/{20 * index % 7}/{20 * index:03}.png")) for index in range(6))):
             raise Broken(f"a quiet run names the duplicates {self.pairs}")
@@ -72,8 +78,8 @@ class Stage:
     def check(self, house: House, tally: Tally, label: str) -> None:
         """Every frame once, every refusal once."""
         tally.count(self.expected, house.rows(), label)
-        refused = sorted(row["source"] for row in house.rejected())
-        if refused != [f"junk/{index}" for index in range(4)]:
+        refused = sorted((row["source"], row["frame_index"]) for row in house.rejected())
+        if refused != REFUSED:
             tally.fault(f"{label}: rejected {refused}")
         if self.pairs and (pairs := second_names(house)) != self.pairs:
             tally.fault(f"{label}: duplicates {pairs}")
@@ -163,6 +169,8 @@ def under_readers(stage: Stage, tally: Tally, rounds: int, lengths: dict[str, in
             house.query("SELECT COUNT(*) AS n FROM scores")
         house.must("watch", "--once")
     rows = house.rows()
+    if refused := house.rejected():
+        tally.fault(f"under readers: refused {refused[:3]}")
     tally.tries += rounds
     tally.lost += dropped - len(rows)
     tally.doubled += rows.total() - len(rows)
