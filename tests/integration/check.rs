@@ -1,7 +1,7 @@
 //! `check`: what `watch` would end with, found before it starts.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -104,4 +104,18 @@ fn files_of_another_user_in_the_state_folder_are_named() {
     let (code, text) = lines(&house.run(&["check"]));
     assert_eq!(code, 6, "{text}");
     assert!(text.contains("ledger.sqlite cannot be written") && text.contains("chown"), "{text}");
+}
+
+#[test]
+fn a_state_folder_on_two_filesystems_is_refused() {
+    let house = House::new();
+    std::fs::create_dir(house.path("state")).unwrap();
+    let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else { return println!("no /dev/shm: not tested") };
+    if std::fs::metadata(elsewhere.path()).unwrap().dev() == std::fs::metadata(house.root.path()).unwrap().dev() {
+        return println!("/dev/shm is the filesystem of the temporary folders: not tested");
+    }
+    std::os::unix::fs::symlink(elsewhere.path(), house.path("state/reports")).unwrap();
+    let (code, text) = lines(&house.run(&["check"]));
+    assert_ne!(code, 0);
+    assert!(text.contains("state/reports is on another filesystem"), "{text}");
 }

@@ -79,7 +79,8 @@ fn inside(state: &Path, top: &Metadata, findings: &mut Findings) {
         {
             locked.get_or_insert_with(|| (entry.path().to_path_buf(), error));
         }
-        if meta.dev() != top.dev() {
+        // Folders only: an overlay gives its files numbers of their own.
+        if meta.is_dir() && meta.dev() != top.dev() {
             foreign.get_or_insert_with(|| entry.path().to_path_buf());
         }
     }
