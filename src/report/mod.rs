@@ -4,6 +4,8 @@
 //! rows ─schema→ DataFrame ─writer→ <state>/staging/… ─fsync, rename→ <state>/reports/<table>/pipeline=…/date=…/part-<batch>.parquet
 //! ```
 
+pub mod compact;
+pub mod gate;
 pub mod names;
 pub mod query;
 pub mod rows;

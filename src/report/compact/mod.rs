@@ -1,0 +1,69 @@
+//! Compaction: a closed day of many small parts becomes one of few large ones.
+//!
+//! ```text
+//! reports/…/date=D  ─hard links→ merge ─> staging/…   complete, synced
+//!                                            │ nobody has read D for a while; ledger: prepared
+//!                                            ├─ renameat2(EXCHANGE), both folders synced
+//!                                            │ ledger: committed
+//!                                            └─ the old folder, now in staging, is deleted
+//! ```
+//! Every listing of the day is wholly old or wholly new: never both, never torn. A reader that listed before the swap and opens
+//! after it finds nothing under the old names; that is why the swap waits until the folder has been quiet.
+
+mod columns;
+pub mod days;
+pub mod merge;
+mod pending;
+pub mod quiet;
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::error::Failure;
+
+/// Settings of compaction.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compaction {
+    /// The running service compacts by itself: at its start and then hourly.
+    pub automatic: bool,
+    /// Seconds for which nobody may have read a day before its folder is swapped.
+    pub quiet_s: u64,
+    /// A day of fewer small parts is left as it is; at least 2.
+    pub min_parts: usize,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self { automatic: true, quiet_s: 30, min_parts: 2 }
+    }
+}
+
+/// Why a day is not done.
+#[derive(Debug)]
+pub enum Halt {
+    /// Not now: the reason. Nothing has changed, and a later try may succeed.
+    Later(String),
+    /// Somebody asked to stop.
+    Stopped,
+    /// The disk or the ledger failed; nothing goes on after that.
+    Failed(Failure),
+}
+
+impl Halt {
+    fn later(path: &Path, error: &dyn fmt::Display) -> Self {
+        Self::Later(format!("{}: {error}", path.display()))
+    }
+
+    fn failed(path: &Path, error: &dyn fmt::Display) -> Self {
+        Self::Failed(Failure::io(path, error))
+    }
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
