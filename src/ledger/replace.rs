@@ -12,16 +12,17 @@ use crate::report::writer::Part;
 const SAME_PLACE: &str = "pipeline = ?1 AND table_name = ?2 AND date = ?3 AND name = ?4";
 
 impl Ledger {
-    /// Step 1 of a replacement: `new` will stand for all of `old`, whose rows it has. Returns its number; until
-    /// [`Self::commit_replacement`] the old parts count. A process that dies between is settled by whether `new` stands in the
-    /// reports: then the old parts that still stand are removed, else nothing has happened.
+    /// Step 1 of a replacement: `new` will stand for all of `old`, whose rows they have. Returns its number; until
+    /// [`Self::commit_replacement`] the old parts count. A process that dies between is settled by whether the new parts stand in
+    /// the reports: then the old ones that still stand are removed, else nothing has happened.
     ///
     /// # Errors
     /// [`Kind::Internal`] where an old part is not a committed one, or the rows do not add up; [`Kind::Io`].
-    pub fn prepare_replacement(&mut self, old: &[Part], new: &Part) -> Result<i64> {
-        let rows: usize = old.iter().map(|part| part.rows).sum();
-        if rows != new.rows {
-            let message = format!("{}: {} rows for {rows} in the parts it replaces", new.place().display(), new.rows);
+    pub fn prepare_replacement(&mut self, old: &[Part], new: &[Part]) -> Result<i64> {
+        let [before, after] = [old, new].map(|parts| parts.iter().map(|part| part.rows).sum::<usize>());
+        if before != after {
+            let place = new.first().map(Part::place).unwrap_or_default();
+            let message = format!("{}: {after} rows for {before} in the parts they replace", place.display());
             return Err(Failure::new(Kind::Internal, message));
         }
         let outcome = self.run(|connection| {
@@ -32,7 +33,7 @@ impl Ledger {
                 }
             }
             let batch = begin(&transaction)?;
-            insert_parts(&transaction, batch, "parts", std::slice::from_ref(new))?;
+            insert_parts(&transaction, batch, "parts", new)?;
             insert_parts(&transaction, batch, "replaced", old)?;
             transaction.commit()?;
             Ok(Ok(batch))
@@ -43,26 +44,27 @@ impl Ledger {
         })
     }
 
-    /// Last step of a replacement: the new part counts, the old ones are forgotten. The counts of `status` stay, and so does
-    /// its rate: the new part is as old as the youngest that it replaces.
+    /// Last step of a replacement: the new parts count, the old ones are forgotten. The counts of `status` stay, and so does
+    /// its rate: the new parts are as old as the youngest that they replace.
     ///
     /// # Errors
     /// [`Kind::Io`].
     pub fn commit_replacement(&mut self, batch: i64) -> Result<()> {
         self.run(|connection| {
             let transaction = connection.transaction()?;
+            // A cross join is done in the order given: from the few parts replaced to the many there are.
             transaction.execute(
                 "UPDATE batches SET committed = 1, committed_at = (SELECT max(source.committed_at) FROM replaced
-                 JOIN parts ON parts.pipeline = replaced.pipeline AND parts.table_name = replaced.table_name
+                 CROSS JOIN parts ON parts.pipeline = replaced.pipeline AND parts.table_name = replaced.table_name
                  AND parts.date = replaced.date AND parts.name = replaced.name
-                 JOIN batches AS source ON source.id = parts.batch AND source.committed = 1
+                 CROSS JOIN batches AS source ON source.id = parts.batch AND source.committed = 1
                  WHERE replaced.batch = ?1) WHERE id = ?1",
                 [batch],
             )?;
             transaction.execute(
-                "DELETE FROM parts WHERE batch <> ?1 AND EXISTS (SELECT 1 FROM replaced WHERE replaced.batch = ?1
-                 AND parts.pipeline = replaced.pipeline AND parts.table_name = replaced.table_name
-                 AND parts.date = replaced.date AND parts.name = replaced.name)",
+                "DELETE FROM parts WHERE rowid IN (SELECT parts.rowid FROM replaced
+                 CROSS JOIN parts ON parts.pipeline = replaced.pipeline AND parts.table_name = replaced.table_name
+                 AND parts.date = replaced.date AND parts.name = replaced.name WHERE replaced.batch = ?1)",
                 [batch],
             )?;
             transaction.execute("DELETE FROM replaced WHERE batch = ?1", [batch])?;

@@ -123,15 +123,16 @@ fn a_replacement_is_settled_by_whether_the_new_part_stands() {
     ledger.identity("digits", &identity()).unwrap();
     let old = ["1", "2"].map(|batch| committed(&mut ledger, &mut store, batch));
     let new = Part { rows: 2, ..part("c", Table::Rejected) };
-    assert_eq!(ledger.prepare_replacement(&old[..1], &new).unwrap_err().kind, Kind::Internal, "a row would go");
+    let news = std::slice::from_ref(&new);
+    assert_eq!(ledger.prepare_replacement(&old[..1], news).unwrap_err().kind, Kind::Internal, "a row would go");
     let stranger = [old[0].clone(), part("9", Table::Rejected)];
-    assert_eq!(ledger.prepare_replacement(&stranger, &new).unwrap_err().kind, Kind::Internal);
+    assert_eq!(ledger.prepare_replacement(&stranger, news).unwrap_err().kind, Kind::Internal);
 
-    ledger.prepare_replacement(&old, &new).unwrap();
+    ledger.prepare_replacement(&old, news).unwrap();
     settle(&mut ledger, &mut store).unwrap();
     assert!(old.iter().all(|part| store.is_published(part)), "nothing had happened yet");
 
-    ledger.prepare_replacement(&old, &new).unwrap();
+    ledger.prepare_replacement(&old, news).unwrap();
     let row = || RejectedRow {
         source: "a".into(),
         file_digest: None,

@@ -8,6 +8,7 @@ pub mod compact;
 pub mod gate;
 pub mod names;
 pub mod query;
+pub mod retention;
 pub mod rows;
 pub mod schema;
 pub mod writer;

@@ -1,6 +1,7 @@
 //! Parquet files that are whole or not there: staged outside the tree, checked, synced, renamed, and the folders synced.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -135,26 +136,55 @@ impl Store {
         self.reports.join(part.place()).is_file()
     }
 
-    /// Removes parts from the tree, where they stand, and syncs their folders. A folder that is empty then goes too.
+    /// Removes parts from the tree, where they stand. A day of which nothing would be left leaves the tree in one rename, so that
+    /// readers see it whole or not at all.
     ///
     /// # Errors
     /// [`Kind::Io`].
     pub fn remove(&mut self, parts: &[Part]) -> Result<()> {
-        let mut folders = BTreeSet::new();
+        let mut days: BTreeMap<PathBuf, HashSet<OsString>> = BTreeMap::new();
         for place in parts.iter().map(|part| self.reports.join(part.place())) {
-            match std::fs::remove_file(&place) {
-                Ok(()) => folders.extend(place.parent().map(Path::to_path_buf)),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(Failure::io(&place, error)),
+            if let (Some(folder), Some(name)) = (place.parent(), place.file_name()) {
+                days.entry(folder.to_path_buf()).or_default().insert(name.to_os_string());
             }
         }
-        for folder in folders {
-            self.known.remove(&folder);
-            // Somebody else's file in it, or a new part, keeps it.
-            let synced = if std::fs::remove_dir(&folder).is_ok() { folder.parent() } else { Some(&*folder) };
-            sync_folder(synced.unwrap_or(&self.reports))?;
+        for (folder, names) in days {
+            let standing = match names_in(&folder) {
+                Ok(standing) => standing,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(Failure::io(&folder, error)),
+            };
+            if standing.is_subset(&names) {
+                self.take_away(&folder)?;
+                continue;
+            }
+            for place in standing.intersection(&names).map(|name| folder.join(name)) {
+                std::fs::remove_file(&place).map_err(|error| Failure::io(&place, error))?;
+            }
+            sync_folder(&folder)?;
         }
         Ok(())
+    }
+
+    /// Moves a folder of the tree into staging and deletes it there.
+    fn take_away(&mut self, folder: &Path) -> Result<()> {
+        let place = self.scratch("gone-")?;
+        self.known.remove(folder);
+        std::fs::rename(folder, place.path().join("day")).map_err(|error| Failure::io(folder, error))?;
+        sync_folder(folder.parent().unwrap_or(&self.reports))?;
+        let path = place.path().to_path_buf();
+        place.close().map_err(|error| Failure::io(&path, error))
+    }
+
+    /// A folder of its own in staging, deleted when it is let go; what a crash leaves of it is deleted at the next start.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn scratch(&self, prefix: &str) -> Result<tempfile::TempDir> {
+        tempfile::Builder::new()
+            .prefix(prefix)
+            .tempdir_in(&self.staging)
+            .map_err(|error| Failure::io(&self.staging, error))
     }
 
     /// Removes everything from staging.
@@ -164,7 +194,9 @@ impl Store {
     pub fn clear_staging(&self) -> Result<()> {
         let entries = std::fs::read_dir(&self.staging).map_err(|error| Failure::io(&self.staging, error))?;
         for entry in entries.flatten() {
-            std::fs::remove_file(entry.path()).map_err(|error| Failure::io(&entry.path(), error))?;
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let remove = if is_folder { std::fs::remove_dir_all } else { std::fs::remove_file };
+            remove(entry.path()).map_err(|error| Failure::io(&entry.path(), error))?;
         }
         Ok(())
     }
@@ -200,7 +232,12 @@ fn disk_full(error: &PolarsError) -> bool {
     matches!(error, PolarsError::IO { error, .. } if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
 }
 
-fn sync_folder(folder: &Path) -> Result<()> {
+fn names_in(folder: &Path) -> std::io::Result<HashSet<OsString>> {
+    std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(|error| Failure::io(folder, error))
 }
 

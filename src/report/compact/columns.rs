@@ -17,8 +17,8 @@ pub const MERGED: &str = "anomalyd.merged";
 pub struct Union {
     /// The newest part's columns, then those that only older ones have; the newest type wins.
     pub schema: Schema,
-    /// Rows of all parts.
-    pub rows: usize,
+    /// Rows of each part, in their order.
+    pub rows: Vec<usize>,
     version: u32,
     merged: Vec<String>,
 }
@@ -35,6 +35,7 @@ impl Union {
             let name = part.file_stem().unwrap_or_default().to_string_lossy();
             union.add(name.strip_prefix("part-").unwrap_or(&name), file).map_err(|error| Halt::later(part, &error))?;
         }
+        union.rows.reverse();
         union.merged.sort();
         union.merged.dedup();
         Ok(union)
@@ -44,7 +45,7 @@ impl Union {
         let mut reader = ParquetReader::new(file);
         let schema = Schema::from_arrow_schema(reader.schema()?.as_ref());
         let footer = reader.get_metadata()?;
-        self.rows += footer.num_rows;
+        self.rows.push(footer.num_rows);
         let value = |key: &str| {
             let pairs = footer.key_value_metadata().as_deref().unwrap_or_default();
             pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.as_deref())

@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 
 use crate::error::{Failure, Result};
 use crate::report::schema::Table;
+use crate::report::writer::Part;
 
 /// Bytes at which an output is closed and the next one begun: small enough to be copied, large enough to be read fast.
 pub const FULL: u64 = 512 << 20;
@@ -60,6 +61,20 @@ impl Day {
     /// The date as folder names have it.
     pub fn date_text(&self) -> String {
         self.date.format("%Y-%m-%d").to_string()
+    }
+
+    /// A part of it, as the ledger knows it.
+    pub fn part(&self, batch: &str, rows: usize) -> Part {
+        let (pipeline, date) = (self.pipeline.clone(), self.date_text());
+        Part { table: self.table, pipeline, date, batch: batch.to_string(), rows }
+    }
+
+    /// The same day as it stands on the disk now.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn again(&self) -> Result<Self> {
+        read(self.date, self.table, &self.pipeline, self.folder.clone())
     }
 
     /// Bytes of all its parts.

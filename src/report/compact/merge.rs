@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::*;
@@ -23,6 +24,15 @@ pub struct Merge<'a> {
     pub full: u64,
 }
 
+/// What has become of some parts.
+#[derive(Debug)]
+pub struct Merged {
+    /// Rows of each part that was merged.
+    pub rows: Vec<usize>,
+    /// What holds them now.
+    pub outputs: Vec<Output>,
+}
+
 /// A part made of others; synced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -40,25 +50,15 @@ impl Merge<'_> {
     /// # Errors
     /// [`Halt::Later`] for a part that cannot be read and an output that cannot be written; [`Halt::Failed`] for a failed fsync, which
     /// is never retried; what `breath` says.
-    pub fn run(&self, breath: &mut dyn FnMut() -> Result<(), Halt>) -> Result<Vec<Output>, Halt> {
+    pub fn run(&self, breath: &mut dyn FnMut() -> Result<(), Halt>) -> Result<Merged, Halt> {
         let union = Union::of(self.parts)?;
         let mut outlet = Outlet { merge: self, union: &union, open: None, done: Vec::new() };
         let mut pending = Pending::default();
         for part in self.parts {
             let fail = |error: PolarsError| Halt::later(part, &error);
-            let file = File::open(part).map_err(|error| Halt::later(part, &error))?;
-            let mut reader = ParquetReader::new(file.try_clone().map_err(|error| Halt::later(part, &error))?);
-            let footer = reader.get_metadata().map_err(fail)?.clone();
-            let mut first = 0;
-            for group in &footer.row_groups {
+            for group in Groups::of(part).map_err(fail)? {
                 breath()?;
-                let rows = group.num_rows();
-                let copy = file.try_clone().map_err(|error| Halt::later(part, &error))?;
-                let mut reader = ParquetReader::new(copy).read_parallel(ParallelStrategy::None);
-                reader.set_metadata(footer.clone());
-                let frame = reader.with_slice(Some((first, rows))).finish().map_err(fail)?;
-                pending.push(align(&frame, &union.schema).map_err(fail)?).map_err(fail)?;
-                first += rows;
+                pending.push(align(&group.map_err(fail)?, &union.schema).map_err(fail)?).map_err(fail)?;
                 while let Some(group) = pending.take_full().map_err(fail)? {
                     outlet.write(group)?;
                 }
@@ -67,7 +67,42 @@ impl Merge<'_> {
         if let Some(group) = pending.take_rest().map_err(|error| Halt::later(self.folder, &error))? {
             outlet.write(group)?;
         }
-        outlet.finish()
+        let outputs = outlet.finish()?;
+        Ok(Merged { rows: union.rows, outputs })
+    }
+}
+
+/// The row groups of a part, one after the other. A reader is shown one group at a time: one that is told to skip those before it
+/// would look into each of them.
+struct Groups {
+    file: File,
+    footer: Arc<FileMetadata>,
+    /// The footer without its groups.
+    bare: FileMetadata,
+    next: usize,
+}
+
+impl Groups {
+    fn of(part: &Path) -> PolarsResult<Self> {
+        let file = File::open(part)?;
+        let footer = ParquetReader::new(file.try_clone()?).get_metadata()?.clone();
+        let bare = FileMetadata { row_groups: Vec::new(), key_value_metadata: None, ..FileMetadata::clone(&footer) };
+        Ok(Self { file, footer, bare, next: 0 })
+    }
+}
+
+impl Iterator for Groups {
+    type Item = PolarsResult<DataFrame>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let group = self.footer.row_groups.get(self.next)?.clone();
+        self.next += 1;
+        let footer = FileMetadata { num_rows: group.num_rows(), row_groups: vec![group], ..self.bare.clone() };
+        Some(self.file.try_clone().map_err(PolarsError::from).and_then(|file| {
+            let mut reader = ParquetReader::new(file).read_parallel(ParallelStrategy::None);
+            reader.set_metadata(Arc::new(footer));
+            reader.finish()
+        }))
     }
 }
 
@@ -145,9 +180,10 @@ impl Outlet<'_> {
     fn finish(mut self) -> Result<Vec<Output>, Halt> {
         self.close()?;
         let rows: usize = self.done.iter().map(|output| output.rows).sum();
-        if rows != self.union.rows {
+        let wanted: usize = self.union.rows.iter().sum();
+        if rows != wanted {
             let folder = self.merge.folder.display();
-            return Err(Halt::Later(format!("{folder}: {rows} rows, not {} as in the parts", self.union.rows)));
+            return Err(Halt::Later(format!("{folder}: {rows} rows, not {wanted} as in the parts")));
         }
         Ok(self.done)
     }

@@ -1,11 +1,12 @@
 use super::super::columns::{MERGED, SCHEMA_VERSION};
 use super::*;
 
-/// Writes a part with a schema version in its footer.
+/// Writes a part with a schema version in its footer and small row groups.
 fn write(path: &Path, version: u32, mut rows: DataFrame) {
+    let size = 1 + rows.height() / 4;
     let pairs = KeyValueMetadata::from_static(vec![(SCHEMA_VERSION.into(), version.to_string())]);
     ParquetWriter::new(File::create(path).unwrap())
-        .with_row_group_size(Some(4))
+        .with_row_group_size(Some(size))
         .with_key_value_metadata(Some(pairs))
         .finish(&mut rows)
         .unwrap();
@@ -28,7 +29,9 @@ fn footer(path: &Path, key: &str) -> String {
 }
 
 fn merge(parts: &[PathBuf], folder: &Path, full: u64) -> Result<Vec<Output>, Halt> {
-    Merge { parts, folder, name: "new", full }.run(&mut || Ok(()))
+    let merged = Merge { parts, folder, name: "new", full }.run(&mut || Ok(()))?;
+    assert_eq!(merged.rows, parts.iter().map(|part| read(part).height()).collect::<Vec<_>>());
+    Ok(merged.outputs)
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub mod days;
 pub mod merge;
 mod pending;
 pub mod quiet;
+mod swap;
+pub mod upkeep;
 
 use std::fmt;
 use std::path::Path;
@@ -53,6 +55,11 @@ pub enum Halt {
 }
 
 impl Halt {
+    /// A failure after which everything is as it was.
+    fn put_off(failure: Failure) -> Self {
+        Self::Later(failure.message)
+    }
+
     fn later(path: &Path, error: &dyn fmt::Display) -> Self {
         Self::Later(format!("{}: {error}", path.display()))
     }

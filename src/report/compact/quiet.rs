@@ -34,11 +34,11 @@ impl Quiet {
     /// Watches folders; the answers to questions about them go by their position.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Io`] where a folder cannot be watched, with what to do.
+    /// [`crate::error::Kind::Io`] where a folder cannot be watched.
     pub fn watch(folders: &[&Path]) -> Result<Self> {
         let fail = |path: &Path, error: Errno| {
-            Failure::io(path, format!("cannot watch for readers: {error}"))
-                .hint("the limits fs.inotify.max_user_watches and fs.inotify.max_user_instances may be too low")
+            let limits = "is fs.inotify.max_user_watches or fs.inotify.max_user_instances too low?";
+            Failure::io(path, format!("cannot watch for readers: {error}; {limits}"))
         };
         let first = folders.first().copied().unwrap_or(Path::new("inotify"));
         let inotify =
