@@ -56,6 +56,8 @@ pub enum Command {
     Status(commands::status::Args),
     /// SQL over the report tables.
     Query(commands::query::Args),
+    /// Merge the many parts of closed days into few, and drop what retention lets go; a running service does it by itself.
+    Compact(commands::compact::Args),
     /// Draw one frame: input, reconstruction, anomaly map.
     Show(commands::show::Args),
     /// What is in a file, and what a pipeline makes of it.

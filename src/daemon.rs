@@ -19,6 +19,7 @@ mod pulse;
 mod stages;
 mod supervise;
 mod tables;
+mod upkeep;
 mod vigil;
 mod work;
 mod write;

@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use crate::error::{Failure, Kind, Result};
 use crate::image::Limits;
+use crate::report::compact::Compaction;
+use crate::report::retention::Retention;
 
 /// Where settings are looked for when `--config` names no file.
 const PLACES: [&str; 2] = ["anomalyd.toml", "/etc/anomalyd/anomalyd.toml"];
@@ -43,6 +45,10 @@ pub struct Settings {
     pub queue_bytes: u64,
     /// What a file may ask for.
     pub limits: Limits,
+    /// How closed days of many parts become few.
+    pub compaction: Compaction,
+    /// What is kept of the report tables: everything, unless said otherwise.
+    pub retention: Retention,
 }
 
 impl Default for Settings {
@@ -62,6 +68,8 @@ impl Default for Settings {
             queue_frames: 256,
             queue_bytes: 256 << 20,
             limits: Limits::default(),
+            compaction: Compaction::default(),
+            retention: Retention::default(),
         }
     }
 }
@@ -126,7 +134,11 @@ impl Settings {
             Some((key, _)) => {
                 Err(Failure::new(Kind::Settings, format!("settings: {key} = 0, but it must be at least 1")))
             }
-            None => Ok(self),
+            None => {
+                self.compaction.check()?;
+                self.retention.check()?;
+                Ok(self)
+            }
         }
     }
 }
@@ -191,6 +203,23 @@ mod tests {
         assert!(failure.message.contains("flush_rowz") && failure.message.contains("anomalyd.toml"), "{failure}");
         let failure = Settings::read(None, pretend(&[("ANOMALYD__NOSUCH", "1")])).unwrap_err();
         assert!(failure.message.contains("ANOMALYD__") && failure.message.contains("nosuch"), "{failure}");
+    }
+
+    #[test]
+    fn compaction_and_retention_are_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("anomalyd.toml");
+        std::fs::write(&file, "[compaction]\nquiet_s = 5\n[retention.anomalies]\ndays = 30\n").unwrap();
+        let settings = Settings::read(Some(&file), pretend(&[])).unwrap();
+        assert_eq!((settings.compaction.quiet_s, settings.compaction.min_parts), (5, 2));
+        assert_eq!((settings.retention.anomalies.days, settings.retention.scores.days), (Some(30), None));
+        for (key, value, named) in [
+            ("ANOMALYD__COMPACTION__MIN_PARTS", "1", "compaction.min_parts"),
+            ("ANOMALYD__RETENTION__SCORES__BYTES", "0", "retention.scores.bytes"),
+        ] {
+            let failure = Settings::read(None, pretend(&[(key, value)])).unwrap_err();
+            assert!(failure.kind == Kind::Settings && failure.message.contains(named), "{failure}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod integration {
     mod check;
+    mod compact;
     mod decode;
     mod demo;
     mod draw;

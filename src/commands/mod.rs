@@ -2,6 +2,7 @@
 
 mod cells;
 pub mod check;
+pub mod compact;
 pub mod completions;
 pub mod demo;
 pub mod evaluate;
@@ -34,6 +35,7 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Check(args) => check::run(&args, settings),
         Command::Score(args) => score::run(&args, settings),
         Command::Status(args) => status::run(&args, settings),
+        Command::Compact(args) => compact::run(&args, settings),
         Command::Query(args) => query::run(&args, settings),
         Command::Show(args) => show::run(&args, settings),
         Command::Inspect(args) => inspect::run(&args, settings),

@@ -21,6 +21,7 @@ use super::work::Work;
 use super::write::{Batch, Flush, Writer};
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Ledger, Reader, Suspect};
+use crate::report::gate::Gate;
 use crate::report::writer::Store;
 use crate::settings::Settings;
 use crate::watch::Inbox;
@@ -47,6 +48,8 @@ pub struct Crew {
     pub condition: Arc<Condition>,
     /// When the stages were started.
     pub started: Instant,
+    /// The writer's and the upkeep's.
+    pub gate: Gate,
 }
 
 impl Crew {
@@ -65,11 +68,12 @@ impl Crew {
         let age = Duration::from_millis(settings.flush_ms);
         let flush = Flush { rows: settings.flush_rows, bytes: settings.flush_bytes, age };
         let (flight_too, progress_too) = (flight.clone(), progress.clone());
-        let ledger = Ledger::open(&settings.state)?;
+        let (ledger, gate) = (Ledger::open(&settings.state)?, Gate::default());
         let writer = Writer {
             rows: row_queue,
             ledger,
             store,
+            gate: gate.clone(),
             flush,
             flight: flight_too,
             progress: progress_too,
@@ -107,6 +111,7 @@ impl Crew {
             progress,
             condition,
             started: Instant::now(),
+            gate,
         })
     }
 

@@ -15,6 +15,7 @@ use super::intake::{self, Intake};
 use super::lane::{Lane, Plan};
 use super::progress::{Progress, Summary};
 use super::pulse::{Pulse, notify, patience};
+use super::upkeep::Upkeep;
 use super::vigil::Vigil;
 use super::work;
 use crate::error::{Failure, Kind, Result};
@@ -68,6 +69,8 @@ pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
         let mut crew = Crew::start(settings, store, watched, &sender, condition.clone())?;
         let lanes = enter(plans, &mut ledger)?;
         crew.feed(&lanes, &roots, &orders.intake, &suspects)?;
+        let lasting = matches!(orders.intake, Intake::Watch { once: false });
+        let _upkeep = lasting.then(|| Upkeep::start(settings, &crew.gate, &sender)).transpose()?;
         condition.clear(&Reason::Starting);
         info!(models = %describe(&lanes), state = %settings.state.display(), "ready");
         notify(&[NotifyState::Ready]);

@@ -18,6 +18,7 @@ use super::tables::Tables;
 use crate::error::Result;
 use crate::image::Rejection;
 use crate::ledger::{FileRow, Ledger, Outcome, Scoring};
+use crate::report::gate::Gate;
 use crate::report::names::source_name;
 use crate::report::writer::{Part, Store};
 
@@ -40,6 +41,8 @@ pub struct Writer {
     pub ledger: Ledger,
     /// The reports.
     pub store: Store,
+    /// Keeps day folders from being swapped while a batch is on its way.
+    pub gate: Gate,
     /// When a batch is full.
     pub flush: Flush,
     /// What is under way.
@@ -207,6 +210,8 @@ impl Writer {
     }
 
     fn write(&mut self, mut parts: Vec<(Part, polars::prelude::DataFrame)>, files: &[FileRow]) -> Result<()> {
+        let gate = self.gate.clone();
+        let _held = gate.enter();
         let names: Vec<Part> = parts.iter().map(|(part, _)| part.clone()).collect();
         let id = self.ledger.prepare(&names, files)?;
         for (part, frame) in &mut parts {

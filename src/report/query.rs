@@ -4,7 +4,8 @@
 //! <state>/reports/<table>/pipeline=<name>/date=YYYY-MM-DD/part-*.parquet
 //! ```
 //! Older parts may lack columns that newer ones have (they read as null). A part that cannot be read is left out with a
-//! warning, so that one torn file does not hide all the others.
+//! warning, so that one torn file does not hide all the others. A part that is gone is no such part: compaction has put its rows
+//! elsewhere meanwhile, so the table is listed again and the query runs again.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,10 @@ use tracing::warn;
 use super::schema::Table;
 use crate::error::{Failure, Kind, Result};
 
-/// The report tables of one state folder, as they were when it was opened.
+/// How often the reports are listed anew because parts have gone meanwhile.
+const TRIES: usize = 20;
+
+/// The report tables of one state folder, as they were when it was opened or when parts were last found to be gone.
 pub struct Reports {
     context: SQLContext,
     state: PathBuf,
@@ -29,7 +33,7 @@ pub struct Reports {
 struct Found {
     name: &'static str,
     schema: Schema,
-    parts: usize,
+    parts: Vec<PathBuf>,
 }
 
 impl Reports {
@@ -39,18 +43,24 @@ impl Reports {
     /// [`Kind::Io`] when a folder of reports cannot be listed, [`Kind::Internal`] when a scan cannot be set up. A state
     /// folder without reports is no error: its tables are empty.
     pub fn open(state: &Path) -> Result<Self> {
-        let context = SQLContext::new();
-        let mut tables = Vec::new();
+        let mut reports = Self { context: SQLContext::new(), state: state.to_path_buf(), tables: Vec::new() };
+        reports.find()?;
+        Ok(reports)
+    }
+
+    /// Finds the parts of every table anew.
+    fn find(&mut self) -> Result<()> {
+        self.tables.clear();
         for table in Table::ALL {
             let name = table.name();
-            let (parts, schema) = readable(list_parts(&state.join("reports").join(name))?);
+            let (parts, schema) = standing(&self.state.join("reports").join(name))?;
             let rows = if parts.is_empty() { empty(table) } else { scan(&parts, &schema) };
             let mut rows = rows.map_err(internal)?;
-            let schema = rows.collect_schema().map_err(internal)?;
-            context.register(name, rows);
-            tables.push(Found { name, schema: schema.as_ref().clone(), parts: parts.len() });
+            let schema = rows.collect_schema().map_err(internal)?.as_ref().clone();
+            self.context.register(name, rows);
+            self.tables.push(Found { name, schema, parts });
         }
-        Ok(Self { context, state: state.to_path_buf(), tables })
+        Ok(())
     }
 
     /// Runs one SQL statement and collects its rows.
@@ -62,22 +72,35 @@ impl Reports {
         if matches!(first.as_str(), "DROP" | "DELETE" | "TRUNCATE" | "CREATE" | "INSERT" | "UPDATE" | "ALTER") {
             return Err(Failure::new(Kind::Usage, format!("{first} is refused: a query only reads the tables")));
         }
-        let outcome = self.context.execute(&with_points(sql)).and_then(LazyFrame::collect);
-        outcome.map_err(|error| {
-            Failure::new(Kind::Usage, format!("the query failed: {}", plain(&error.to_string()))).hint(self.describe())
-        })
+        let sql = with_points(sql);
+        for _ in 0..TRIES {
+            match self.context.execute(&sql).and_then(LazyFrame::collect) {
+                Ok(rows) => return Ok(rows),
+                Err(_) if self.is_outdated() => self.find()?,
+                Err(error) => {
+                    let message = format!("the query failed: {}", plain(&error.to_string()));
+                    return Err(Failure::new(Kind::Usage, message).hint(self.describe()));
+                }
+            }
+        }
+        Err(restless(&self.state))
+    }
+
+    /// Whether a part that was found is gone: a part's name is never used again.
+    fn is_outdated(&self) -> bool {
+        self.tables.iter().flat_map(|table| &table.parts).any(|part| !part.exists())
     }
 
     /// Whether anything was ever written to the table.
     pub fn has(&self, table: &str) -> bool {
-        self.tables.iter().any(|known| known.name == table && known.parts > 0)
+        self.tables.iter().any(|known| known.name == table && !known.parts.is_empty())
     }
 
     /// The tables and columns there are, a line each.
     pub fn describe(&self) -> String {
         let line = |table: &Found| {
             let columns: Vec<&str> = table.schema.iter_names().map(PlSmallStr::as_str).collect();
-            let note = if table.parts == 0 { " (no rows yet)" } else { "" };
+            let note = if table.parts.is_empty() { " (no rows yet)" } else { "" };
             format!("\n  {}{note}: {}", table.name, columns.join(", "))
         };
         format!("tables and their columns:{}", self.tables.iter().map(line).collect::<String>())
@@ -86,7 +109,7 @@ impl Reports {
     /// Says, where it is so, that a table the statement reads was never written to.
     pub fn note_on(&self, sql: &str) -> Option<String> {
         let named = polars::sql::extract_table_identifiers(sql, false, true).ok()?;
-        let unwritten = |name: &&String| self.tables.iter().any(|t| t.name == name.as_str() && t.parts == 0);
+        let unwritten = |name: &&String| self.tables.iter().any(|t| t.name == name.as_str() && t.parts.is_empty());
         let name = named.iter().find(unwritten)?;
         Some(format!("{name} has no rows yet: nothing of the kind was written to {}", self.state.display()))
     }
@@ -114,8 +137,23 @@ fn list_parts(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(parts)
 }
 
-/// The parts whose footer can be read, and all their columns (the newest part's type wins).
-fn readable(parts: Vec<PathBuf>) -> (Vec<PathBuf>, Schema) {
+/// The parts that stand, and all their columns.
+fn standing(folder: &Path) -> Result<(Vec<PathBuf>, Schema)> {
+    for _ in 0..TRIES {
+        if let Some(found) = readable(list_parts(folder)?) {
+            return Ok(found);
+        }
+    }
+    Err(restless(folder))
+}
+
+fn restless(folder: &Path) -> Failure {
+    Failure::new(Kind::Io, format!("{}: parts go faster than they can be read", folder.display()))
+        .hint("run the query again")
+}
+
+/// The parts whose footer can be read, and all their columns (the newest part's type wins); `None` where one is gone.
+fn readable(parts: Vec<PathBuf>) -> Option<(Vec<PathBuf>, Schema)> {
     let footers: Vec<_> = parts.into_par_iter().map(|part| (footer(&part), part)).collect();
     let (mut kept, mut union) = (Vec::new(), Schema::default());
     for (schema, part) in footers {
@@ -126,10 +164,11 @@ fn readable(parts: Vec<PathBuf>) -> (Vec<PathBuf>, Schema) {
                 }
                 kept.push(part);
             }
+            Err(_) if !part.exists() => return None,
             Err(error) => warn!(path = %part.display(), %error, "left out a part that cannot be read"),
         }
     }
-    (kept, union)
+    Some((kept, union))
 }
 
 fn footer(part: &Path) -> PolarsResult<Schema> {
@@ -211,6 +250,15 @@ fn internal(error: PolarsError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_that_is_gone_is_looked_for_again_and_a_damaged_one_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let [torn, gone] = ["part-1.parquet", "part-2.parquet"].map(|name| folder.path().join(name));
+        std::fs::write(&torn, b"PAR1 torn").unwrap();
+        assert!(readable(vec![torn.clone()]).unwrap().0.is_empty());
+        assert!(readable(vec![torn, gone]).is_none());
+    }
 
     #[test]
     fn exponents_get_a_point_and_names_and_text_do_not() {

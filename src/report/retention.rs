@@ -5,7 +5,7 @@ use std::path::Path;
 use chrono::{Days, NaiveDate};
 use serde::Deserialize;
 
-use super::compact::days::{Choice, Day, before};
+use super::compact::days::{Day, before};
 use super::schema::Table;
 use crate::error::{Failure, Kind, Result};
 
@@ -31,6 +31,8 @@ pub struct Retention {
     pub denoised: Keep,
     /// Of `rejected`.
     pub rejected: Keep,
+    /// Of `duplicates`.
+    pub duplicates: Keep,
 }
 
 impl Retention {
@@ -41,6 +43,7 @@ impl Retention {
             Table::Anomalies => self.anomalies,
             Table::Denoised => self.denoised,
             Table::Rejected => self.rejected,
+            Table::Duplicates => self.duplicates,
         }
     }
 
@@ -77,7 +80,7 @@ impl Retention {
         Ok(())
     }
 
-    /// Which of some closed days are dropped; days come oldest first.
+    /// Which of the closed days are dropped; they come oldest first.
     ///
     /// # Errors
     /// [`Kind::Io`] where the sizes cannot be found.
@@ -85,8 +88,8 @@ impl Retention {
         let mut excess = [0u64; Table::ALL.len()];
         for (table, excess) in Table::ALL.into_iter().zip(&mut excess) {
             if let Some(most) = self.of(table).bytes {
-                let choice = Choice { table: Some(table), pipeline: None };
-                let all: u64 = before(reports, &choice, NaiveDate::MAX)?.iter().map(Day::bytes).sum();
+                let days = before(reports, NaiveDate::MAX)?;
+                let all: u64 = days.iter().filter(|day| day.table == table).map(Day::bytes).sum();
                 *excess = all.saturating_sub(most);
             }
         }
@@ -121,7 +124,7 @@ mod tests {
 
     fn gone(retention: &Retention, root: &Path, today: &str) -> Vec<String> {
         let today = today.parse().unwrap();
-        let days = before(root, &Choice::default(), today).unwrap();
+        let days = before(root, today).unwrap();
         let dropped = retention.dropped(root, &days, today).unwrap();
         let name = |day: &Day| format!("{} {} {}", day.table.name(), day.pipeline, day.date_text());
         days.iter().zip(dropped).filter(|(_, drop)| *drop).map(|(day, _)| name(day)).collect()

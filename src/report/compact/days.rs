@@ -57,6 +57,14 @@ pub struct Choice {
     pub pipeline: Option<String>,
 }
 
+impl Choice {
+    /// Whether a day is meant.
+    pub fn takes(&self, day: &Day) -> bool {
+        self.table.is_none_or(|table| table == day.table)
+            && self.pipeline.as_ref().is_none_or(|name| *name == day.pipeline)
+    }
+}
+
 impl Day {
     /// The date as folder names have it.
     pub fn date_text(&self) -> String {
@@ -97,14 +105,11 @@ impl Day {
 ///
 /// # Errors
 /// [`crate::error::Kind::Io`] for a folder that cannot be listed.
-pub fn before(reports: &Path, choice: &Choice, today: NaiveDate) -> Result<Vec<Day>> {
+pub fn before(reports: &Path, today: NaiveDate) -> Result<Vec<Day>> {
     let mut days = Vec::new();
-    for table in Table::ALL.into_iter().filter(|table| choice.table.is_none_or(|wanted| wanted == *table)) {
+    for table in Table::ALL {
         for pipeline in list(&reports.join(table.name()))? {
             let Some(name) = value_of(&pipeline, "pipeline=") else { continue };
-            if choice.pipeline.as_ref().is_some_and(|wanted| *wanted != name) {
-                continue;
-            }
             for date in list(&pipeline.path())? {
                 let text = value_of(&date, "date=").unwrap_or_default();
                 match NaiveDate::parse_from_str(&text, "%Y-%m-%d") {
@@ -178,7 +183,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, b"12345").unwrap();
         }
-        let days = before(&reports, &Choice::default(), date("2026-01-03")).unwrap();
+        let days = before(&reports, date("2026-01-03")).unwrap();
         let names: Vec<_> = days.iter().map(|day| (day.date_text(), day.table.name(), day.pipeline.as_str())).collect();
         assert_eq!(
             names,
@@ -192,8 +197,9 @@ mod tests {
         assert_eq!((parts, days[1].bytes(), days[1].stray.is_none()), (vec!["1", "2"], 10, true));
         assert!(days[2].stray.as_ref().unwrap().ends_with("notes.txt"));
         let choice = Choice { table: Some(Table::Scores), pipeline: Some("b".into()) };
-        assert_eq!(before(&reports, &choice, date("2027-01-01")).unwrap().len(), 1);
-        assert!(before(&root.path().join("none"), &Choice::default(), date("2027-01-01")).unwrap().is_empty());
+        assert_eq!(days.iter().map(|day| choice.takes(day)).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(before(&reports, date("2027-01-01")).unwrap().len(), 4);
+        assert!(before(&root.path().join("none"), date("2027-01-01")).unwrap().is_empty());
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub mod merge;
 mod pending;
 pub mod quiet;
 mod swap;
+#[cfg(test)]
+pub(crate) mod test_house;
 pub mod upkeep;
 
 use std::fmt;
@@ -23,7 +25,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 
 /// Settings of compaction.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -40,6 +42,20 @@ pub struct Compaction {
 impl Default for Compaction {
     fn default() -> Self {
         Self { automatic: true, quiet_s: 30, min_parts: 2 }
+    }
+}
+
+impl Compaction {
+    /// Numbers that cannot be worked with.
+    ///
+    /// # Errors
+    /// [`Kind::Settings`] naming the key.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.min_parts >= 2 {
+            return Ok(());
+        }
+        let message = format!("settings: compaction.min_parts = {}, but it must be at least 2", self.min_parts);
+        Err(Failure::new(Kind::Settings, message).hint("compaction.automatic = false turns compaction off"))
     }
 }
 

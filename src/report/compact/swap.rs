@@ -108,3 +108,7 @@ fn ensure_space(folder: &Path, day: &Day, min_free: u64) -> Result<(), Halt> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "swap_tests.rs"]
+mod tests;

@@ -23,6 +23,9 @@ const PACE: Duration = Duration::from_millis(20);
 /// How long the gate is tried: a writer that waits for space on a full disk holds it.
 const GATE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Bytes of free space that are left to others.
+pub const MIN_FREE: u64 = 512 << 20;
+
 /// What is to be done about a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chore {
@@ -72,11 +75,11 @@ pub fn plan(
     retention: &Retention,
     today: NaiveDate,
 ) -> Result<Vec<Chore>> {
-    let days = before(reports, choice, today)?;
+    let days = before(reports, today)?;
     let dropped = retention.dropped(reports, &days, today)?;
     let chore = |(day, drop): (Day, bool)| {
         let many = rules.is_some_and(|rules| day.loose().len() >= rules.min_parts);
-        (drop || many).then_some(Chore { day, drop })
+        (choice.takes(&day) && (drop || many)).then_some(Chore { day, drop })
     };
     Ok(days.into_iter().zip(dropped).filter_map(chore).collect())
 }
@@ -117,9 +120,12 @@ impl Upkeep<'_> {
                 }
             };
             // What came between the plan and the watching is seen now, what comes later is seen by it.
-            let days = some.iter().map(|chore| chore.day.again()).collect::<Result<Vec<_>>>();
-            for (at, (chore, day)) in some.iter().zip(days?).enumerate() {
-                let done = if chore.drop { self.drop(&day, &mut quiet, at) } else { self.merge(&day, &mut quiet, at) };
+            let days: Vec<_> = some.iter().map(|chore| chore.day.again()).collect();
+            for (at, (chore, day)) in some.iter().zip(days).enumerate() {
+                let done = day.map_err(Halt::put_off).and_then(|day| match chore.drop {
+                    true => self.let_go(&day, &mut quiet, at),
+                    false => self.merge(&day, &mut quiet, at),
+                });
                 match done {
                     Ok(outcome) => note(chore, &outcome),
                     Err(Halt::Later(reason)) => note(chore, &Outcome::PutOff { reason }),
@@ -170,7 +176,7 @@ impl Upkeep<'_> {
         }
     }
 
-    fn drop(&mut self, day: &Day, quiet: &mut Quiet, at: usize) -> Result<Outcome, Halt> {
+    fn let_go(&mut self, day: &Day, quiet: &mut Quiet, at: usize) -> Result<Outcome, Halt> {
         if let Some(stray) = &day.stray {
             return Err(Halt::Later(format!("{} is no part of the reports", stray.display())));
         }
@@ -242,3 +248,7 @@ fn enter<'a>(gate: &'a Gate, stop: &dyn Fn() -> bool) -> Result<Held<'a>, Halt> 
 fn changed() -> Halt {
     Halt::Later("a part came or went meanwhile".into())
 }
+
+#[cfg(test)]
+#[path = "upkeep_tests.rs"]
+mod tests;
