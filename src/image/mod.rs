@@ -71,6 +71,9 @@ pub enum Depth {
     Float(u8),
 }
 
+/// Bytes of a rejection's detail.
+const MOST_DETAIL: usize = 300;
+
 /// Why a file or frame could not be scored: a stable word for queries, and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
@@ -135,7 +138,14 @@ impl Reason {
 impl Rejection {
     /// A rejection for this reason.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        let detail: String = detail.into();
+        // Decoders quote what they found, whole: control characters, and lists of tens of thousands.
+        let end = detail.floor_char_boundary(MOST_DETAIL);
+        let mut short: String = detail[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        if end < detail.len() {
+            short.push('…');
+        }
+        Self { reason, detail: short }
     }
 
     /// The content is no format that is read here.
@@ -217,4 +227,17 @@ pub fn open_within(bytes: Vec<u8>, limits: &Limits, hold: &mut dyn FnMut(u64)) -
 /// Those of [`open`].
 pub fn frames(bytes: Vec<u8>, limits: &Limits) -> Result<Frames, Rejection> {
     Ok(open(bytes, limits)?.frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_short_and_of_one_line() {
+        let quoted = Rejection::corrupt(format!("bits {:?}", [1; 60_000]));
+        assert!(quoted.detail.len() < 310 && quoted.detail.starts_with("bits [1, 1") && quoted.detail.ends_with('…'));
+        assert_eq!(Rejection::corrupt("a\nb\u{1b}[2J").detail, "a b [2J");
+        assert_eq!(Rejection::corrupt("é".repeat(200)).detail.chars().count(), 151);
+    }
 }
