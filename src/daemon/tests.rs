@@ -282,6 +282,42 @@ fn what_cannot_be_scored_is_a_row_under_each_of_its_names() {
     assert_eq!(house.once("m").files, 0, "a rejected file is not tried again");
 }
 
+/// A FITS file of one image HDU a value, each `SIDE` by `SIDE`; where there is no value, one too large.
+fn fits(values: &[Option<u8>]) -> Vec<u8> {
+    let header = |cards: &[&str]| {
+        let cards: String = cards.iter().chain(&["END"]).map(|card| format!("{card:80}")).collect();
+        format!("{cards:2880}").into_bytes()
+    };
+    let mut file = header(&["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0"]);
+    for value in values {
+        let rows = SIDE + usize::from(value.is_none());
+        let axes = [format!("NAXIS1  = {SIDE}"), format!("NAXIS2  = {rows}")];
+        let start = ["XTENSION= 'IMAGE   '", "BITPIX  = 8", "NAXIS   = 2", &axes[0], &axes[1]];
+        file.extend(header(&[&start[..], &["PCOUNT  = 0", "GCOUNT  = 1"]].concat()));
+        file.extend([value.unwrap_or(0); 2880]);
+    }
+    file
+}
+
+#[test]
+fn a_frame_that_cannot_be_decoded_is_a_row_and_the_file_goes_on() {
+    let mut house = House::new();
+    house.settings.limits.frame_pixels = (SIDE * SIDE) as u64;
+    // A batch of one row, so that the file is committed in pieces.
+    house.settings.flush_rows = 1;
+    std::fs::write(house.inbox().join("many.fits"), fits(&[Some(5), None, Some(7), None])).unwrap();
+    let summary = house.once("m");
+    assert_eq!((summary.scored, summary.unfinished), (2, 0));
+    let places = |table: &str| {
+        let rows = house.rows(table);
+        let mut places: Vec<u32> = rows.column("frame_index").unwrap().u32().unwrap().iter().flatten().collect();
+        places.sort_unstable();
+        places
+    };
+    assert_eq!((places("scores"), places("rejected")), (vec![0, 2], vec![1, 3]));
+    assert_eq!(house.once("m").files, 0);
+}
+
 #[test]
 fn files_given_by_path_are_named_as_they_were_given() {
     let house = House::new();
