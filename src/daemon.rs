@@ -7,6 +7,7 @@
 //! acknowledged in the ledger when all its frames are committed, and not before: whatever happens, it is found again.
 
 mod budget;
+mod changes;
 mod condition;
 mod crew;
 mod decode;
@@ -29,6 +30,7 @@ pub use intake::Intake;
 pub use lane::{Judge, Lane, Plan};
 pub use progress::{Activity, Progress, Summary};
 pub use supervise::{Orders, inbox_of, run};
+pub use vigil::Vigil;
 
 #[cfg(test)]
 mod tests;

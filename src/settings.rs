@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::error::{Failure, Kind, Result};
 use crate::image::Limits;
+use crate::observe::settings::Http;
 use crate::report::compact::Compaction;
 use crate::report::retention::Retention;
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub compaction: Compaction,
     /// What is kept of the report tables: everything, unless said otherwise.
     pub retention: Retention,
+    /// Who may ask the running service, beside the control socket in the state folder.
+    pub http: Http,
 }
 
 impl Default for Settings {
@@ -70,6 +73,7 @@ impl Default for Settings {
             limits: Limits::default(),
             compaction: Compaction::default(),
             retention: Retention::default(),
+            http: Http::default(),
         }
     }
 }
@@ -137,6 +141,7 @@ impl Settings {
             None => {
                 self.compaction.check()?;
                 self.retention.check()?;
+                self.http.check()?;
                 Ok(self)
             }
         }
@@ -203,6 +208,20 @@ mod tests {
         assert!(failure.message.contains("flush_rowz") && failure.message.contains("anomalyd.toml"), "{failure}");
         let failure = Settings::read(None, pretend(&[("ANOMALYD__NOSUCH", "1")])).unwrap_err();
         assert!(failure.message.contains("ANOMALYD__") && failure.message.contains("nosuch"), "{failure}");
+    }
+
+    #[test]
+    fn an_address_that_others_reach_needs_a_token() {
+        let listen = |address: &'static str| ("ANOMALYD__HTTP__LISTEN", address);
+        for address in ["127.0.0.1:9464", "[::1]:0"] {
+            let settings = Settings::read(None, pretend(&[listen(address)])).unwrap();
+            assert_eq!(settings.http.listen.unwrap().to_string(), address);
+        }
+        let failure = Settings::read(None, pretend(&[listen("0.0.0.0:9464")])).unwrap_err();
+        assert!(failure.message.contains("http.listen") && failure.hint.unwrap().contains("token_file"));
+        let token = ("ANOMALYD__HTTP__TOKEN_FILE", "/etc/anomalyd/token");
+        assert!(Settings::read(None, pretend(&[listen("0.0.0.0:9464"), token])).is_ok());
+        assert!(Settings::read(None, pretend(&[listen("everywhere")])).is_err());
     }
 
     #[test]

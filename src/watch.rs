@@ -169,6 +169,11 @@ impl Inbox {
         self.pending.len()
     }
 
+    /// Whether there are more files than are kept in mind.
+    pub fn is_overfull(&self) -> bool {
+        self.overfull
+    }
+
     /// Time between two looks at the waiting files.
     pub fn pace(&self) -> Duration {
         (self.rules.settle / 4).clamp(Duration::from_millis(10), Duration::from_millis(250))

@@ -1,16 +1,26 @@
-//! `anomalyd status`.
+//! `anomalyd status`: what the running daemon says of itself, else what ledger and inboxes say.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use chrono::DateTime;
-use serde::Serialize;
+use serde_json::Value;
 
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Counts, Lock, Reader};
-use crate::pipeline::Pipeline;
+use crate::observe::board::{Line, Status};
+use crate::observe::socket;
 use crate::settings::Settings;
-use crate::watch::{Known, count_waiting};
+use crate::watch::{Known, Stat, files_below};
+
+/// How long the daemon may take for its answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a look into the inboxes may take, where no daemon can be asked.
+const INBOX_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -21,21 +31,15 @@ pub struct Args {
 }
 
 /// What is printed.
-#[derive(Debug, Serialize)]
-struct Status {
+struct Shown {
     /// Whether a process works on the state folder.
     running: bool,
-    /// By pipeline.
+    /// What the daemon says of itself.
+    daemon: Option<Status>,
+    /// What could not be found out, and why.
+    notes: Vec<String>,
+    /// By pipeline: those of the daemon, and all others that have a file or are in the ledger.
     pipelines: BTreeMap<String, Line>,
-}
-
-/// What is printed of a pipeline.
-#[derive(Debug, Default, Serialize)]
-struct Line {
-    /// Files in the inbox that have not ended; `None` without an inbox that can be read.
-    waiting: Option<u64>,
-    #[serde(flatten)]
-    counts: Counts,
 }
 
 /// Runs `status`; with or without a daemon at work.
@@ -43,60 +47,75 @@ struct Line {
 /// # Errors
 /// [`Kind::Io`] where the ledger cannot be read.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
-    let status = gather(settings)?;
+    let shown = gather(settings)?;
     if args.json {
-        let text = serde_json::to_string_pretty(&status)
-            .map_err(|error| Failure::new(Kind::Internal, format!("cannot print the status: {error}")))?;
-        println!("{text}");
-        return Ok(());
-    }
-    println!("{}", if status.running { "running" } else { "not running" });
-    println!(
-        "{:<16}{:>9}{:>10}{:>9}{:>10}{:>10}  model",
-        "pipeline", "waiting", "scored", "flagged", "rejected", "images/s"
-    );
-    for (name, Line { waiting, counts }) in &status.pipelines {
-        let waiting = waiting.map_or_else(|| "-".into(), |count| count.to_string());
-        let model = counts.model_version.as_deref().unwrap_or("-");
-        let Counts { scored, flagged, rejected, rate, .. } = counts;
-        println!("{name:<16}{waiting:>9}{scored:>10}{flagged:>9}{rejected:>10}{rate:>10.1}  {model}");
-        if let Some((at, message)) = &counts.last_error {
-            let at = DateTime::from_timestamp_millis(*at)
-                .map_or_else(String::new, |time| time.format("%F %T UTC").to_string());
-            println!("  last error {at}: {message}");
-        }
+        println!("{}", json(&shown)?);
+    } else {
+        print(&shown);
     }
     Ok(())
 }
 
-fn gather(settings: &Settings) -> Result<Status> {
-    // A pipeline folder that cannot be read hides no counts: the ledger knows the names too.
-    let pipelines = super::pipelines(&settings.pipelines).unwrap_or_default();
-    if !settings.state.join("ledger.sqlite").exists() {
-        let line = |pipeline: Pipeline| {
-            let waiting = waiting(&Known::default(), &pipeline);
-            (pipeline.name, Line { waiting, counts: Counts::default() })
-        };
-        return Ok(Status { running: false, pipelines: pipelines.into_iter().map(line).collect() });
-    }
-    let reader = Reader::open(&settings.state)?;
-    let mut lines = BTreeMap::new();
-    for pipeline in &pipelines {
-        lines.insert(
-            pipeline.name.clone(),
-            Line {
-                waiting: waiting(&known(&reader, &pipeline.name)?, pipeline),
-                counts: reader.counts(&pipeline.name)?,
-            },
-        );
-    }
-    for name in reader.pipelines()? {
-        if let Entry::Vacant(place) = lines.entry(name) {
-            let counts = reader.counts(place.key())?;
-            place.insert(Line { waiting: None, counts });
+fn gather(settings: &Settings) -> Result<Shown> {
+    let running = Lock::is_held(&settings.state);
+    let mut notes = Vec::new();
+    let daemon = if running { ask(&settings.state, &mut notes) } else { None };
+    let mut pipelines = daemon.as_ref().map(|daemon| daemon.pipelines.clone()).unwrap_or_default();
+    others(settings, &mut pipelines, &mut notes)?;
+    Ok(Shown { running, daemon, notes, pipelines })
+}
+
+/// What the daemon says of itself; a note where it says nothing.
+fn ask(state: &Path, notes: &mut Vec<String>) -> Option<Status> {
+    let answer = socket::ask(state, "/status", PATIENCE).and_then(|(code, body)| match code {
+        200 => serde_json::from_str(&body).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error)),
+        _ => Err(std::io::Error::other(format!("code {code}"))),
+    });
+    match answer {
+        Ok(status) => Some(status),
+        Err(error) => {
+            let place = state.join(socket::NAME);
+            notes.push(format!(
+                "the process cannot be asked ({}: {error}); the counts are the ledger's",
+                place.display()
+            ));
+            None
         }
     }
-    Ok(Status { running: Lock::is_held(&settings.state), pipelines: lines })
+}
+
+/// Adds the pipelines that the daemon does not speak of: those that have a file, and those the ledger has heard of.
+fn others(settings: &Settings, lines: &mut BTreeMap<String, Line>, notes: &mut Vec<String>) -> Result<()> {
+    // A pipeline folder that cannot be read hides no counts: the ledger knows the names too.
+    let pipelines = super::pipelines(&settings.pipelines).unwrap_or_default();
+    let reader = settings.state.join("ledger.sqlite").exists().then(|| Reader::open(&settings.state)).transpose()?;
+    let mut names: BTreeSet<String> = pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
+    names.extend(reader.as_ref().map_or_else(|| Ok(Vec::new()), Reader::pipelines)?);
+    names.retain(|name| !lines.contains_key(name));
+    let mut inboxes = Vec::new();
+    for name in &names {
+        let (known, counts) = match &reader {
+            Some(reader) => (known(reader, name)?, reader.counts(name)?),
+            None => (Known::default(), Counts::default()),
+        };
+        lines.insert(name.clone(), line(counts));
+        let inbox = pipelines.iter().find(|pipeline| pipeline.name == *name).and_then(|it| it.spec.inbox.clone());
+        inboxes.extend(inbox.map(|inbox| (name.clone(), inbox, known)));
+    }
+    count(inboxes, waiting, INBOX_PATIENCE, lines, notes);
+    Ok(())
+}
+
+fn line(counts: Counts) -> Line {
+    Line {
+        scored: counts.scored,
+        flagged: counts.flagged,
+        rejected: counts.rejected,
+        rate: counts.rate,
+        model_version: counts.model_version,
+        last_error: counts.last_error,
+        ..Line::default()
+    }
 }
 
 /// The files that ended under the model that scored last.
@@ -104,8 +123,152 @@ fn known(reader: &Reader, pipeline: &str) -> Result<Known> {
     reader.last_identity(pipeline)?.map_or_else(|| Ok(Known::default()), |(identity, _)| reader.known(identity))
 }
 
+/// Counts what waits in inboxes, each on a thread of its own: one on a server that does not answer may hang for ever.
+fn count(
+    inboxes: Vec<(String, PathBuf, Known)>,
+    waiting: fn(&Known, &Path) -> Option<u64>,
+    patience: Duration,
+    lines: &mut BTreeMap<String, Line>,
+    notes: &mut Vec<String>,
+) {
+    let deadline = Instant::now() + patience;
+    let (sender, receiver) = mpsc::channel();
+    let mut open: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for (name, inbox, known) in inboxes {
+        open.insert(name.clone(), inbox.clone());
+        let sender = sender.clone();
+        std::thread::spawn(move || sender.send((name, waiting(&known, &inbox))));
+    }
+    drop(sender);
+    while let Ok((name, count)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        open.remove(&name);
+        lines.entry(name).or_default().waiting = count;
+    }
+    notes.extend(open.iter().map(|(name, inbox)| format!("{name}: the inbox {} does not answer", inbox.display())));
+}
+
 /// Files in the inbox that are not known; `None` where there is no inbox.
-fn waiting(known: &Known, pipeline: &Pipeline) -> Option<u64> {
-    let inbox = pipeline.spec.inbox.as_deref().filter(|inbox| inbox.is_dir())?;
-    Some(count_waiting(inbox, &pipeline.spec.watch, known))
+fn waiting(known: &Known, inbox: &Path) -> Option<u64> {
+    let name =
+        |path: &Path| path.strip_prefix(inbox).map(|name| name.as_os_str().as_bytes().to_vec()).unwrap_or_default();
+    let open = || files_below(inbox).filter(|(path, meta)| !known.contains(&name(path), Stat::from(meta))).count();
+    inbox.is_dir().then(|| open() as u64)
+}
+
+fn json(shown: &Shown) -> Result<String> {
+    let fail = |error| Failure::new(Kind::Internal, format!("cannot print the status: {error}"));
+    let mut object = match &shown.daemon {
+        Some(daemon) => serde_json::to_value(daemon).map_err(fail)?,
+        None => Value::Object(serde_json::Map::new()),
+    };
+    object["running"] = shown.running.into();
+    object["source"] = if shown.daemon.is_some() { "daemon" } else { "ledger" }.into();
+    object["notes"] = shown.notes.clone().into();
+    object["pipelines"] = serde_json::to_value(&shown.pipelines).map_err(fail)?;
+    serde_json::to_string_pretty(&object).map_err(fail)
+}
+
+fn print(shown: &Shown) {
+    println!("{}", headline(shown));
+    shown.notes.iter().for_each(|note| println!("{note}"));
+    println!(
+        "{:<16}{:>9}{:>11}{:>10}{:>9}{:>10}{:>12}{:>10}{:>13}{:>8}  model",
+        "pipeline",
+        "waiting",
+        "under way",
+        "scored",
+        "flagged",
+        "rejected",
+        "duplicates",
+        "images/s",
+        "last commit",
+        "p99"
+    );
+    for (name, line) in &shown.pipelines {
+        print_line(name, line);
+    }
+}
+
+/// Whether it runs, whether it is ready, and if not why.
+fn headline(shown: &Shown) -> String {
+    let Some(daemon) = &shown.daemon else {
+        return if shown.running { "running".into() } else { "not running; the counts are the ledger's".into() };
+    };
+    let since = format!("for {}, process {}, version {}", span(daemon.uptime_s), daemon.pid, daemon.version);
+    if daemon.ready {
+        return format!("running and ready {since}");
+    }
+    let stuck = daemon.stuck.iter().map(|stage| format!("\n  the {stage} stage does not move"));
+    let held = daemon
+        .conditions
+        .iter()
+        .map(|held| format!("\n  {} since {}: {}", held.reason, held.since.format("%F %T UTC"), held.detail));
+    format!("running, not ready {since}{}", stuck.chain(held).collect::<String>())
+}
+
+fn print_line(name: &str, line: &Line) {
+    let count = |count: Option<u64>| count.map_or_else(|| "-".to_string(), |count| count.to_string());
+    let seconds = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_string(), span);
+    let waiting = format!("{}{}", count(line.waiting), if line.waiting_more { "+" } else { "" });
+    println!(
+        "{name:<16}{waiting:>9}{:>11}{:>10}{:>9}{:>10}{:>12}{:>10.1}{:>13}{:>8}  {}",
+        count(line.under_way),
+        line.scored,
+        line.flagged,
+        line.rejected,
+        count(line.duplicates),
+        line.rate,
+        seconds(line.last_commit_age_s),
+        seconds(line.latency_p99_s),
+        line.model_version.as_deref().unwrap_or("-"),
+    );
+    if let Some((at, message)) = &line.last_error {
+        let at = DateTime::from_timestamp_millis(*at);
+        let at = at.map_or_else(String::new, |time| time.format("%F %T UTC").to_string());
+        println!("  last error {at}: {message}");
+    }
+}
+
+/// Seconds for people: `0.4 s`, `12 s`, `3 min`, `5.2 h`, `9.1 d`.
+fn span(seconds: f64) -> String {
+    match seconds {
+        ..10.0 => format!("{seconds:.1} s"),
+        ..120.0 => format!("{seconds:.0} s"),
+        ..7200.0 => format!("{:.0} min", seconds / 60.0),
+        ..172_800.0 => format!("{:.1} h", seconds / 3600.0),
+        _ => format!("{:.1} d", seconds / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inbox_that_does_not_answer_is_said_and_others_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.png"), "x").unwrap();
+        let hang = |known: &Known, inbox: &Path| {
+            if inbox.ends_with("silent") {
+                std::thread::sleep(Duration::from_secs(60));
+            }
+            waiting(known, inbox)
+        };
+        let inbox = |name: &str, place: PathBuf| (name.to_string(), place, Known::default());
+        let inboxes = vec![
+            inbox("here", folder.path().into()),
+            inbox("gone", folder.path().join("gone")),
+            inbox("nfs", folder.path().join("silent")),
+        ];
+        let (mut lines, mut notes) = (BTreeMap::new(), Vec::new());
+        count(inboxes, hang, Duration::from_millis(300), &mut lines, &mut notes);
+        assert_eq!((lines["here"].waiting, lines["gone"].waiting), (Some(1), None));
+        assert!(notes.len() == 1 && notes[0].starts_with("nfs: the inbox"), "{notes:?}");
+    }
+
+    #[test]
+    fn spans_are_short() {
+        let spans = [0.04, 11.6, 600.0, 9000.0, 800_000.0].map(span);
+        assert_eq!(spans, ["0.0 s", "12 s", "10 min", "2.5 h", "9.3 d"]);
+    }
 }

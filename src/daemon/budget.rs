@@ -33,6 +33,11 @@ impl Budget {
         Permit { budget: self.clone(), bytes }
     }
 
+    /// Bytes held now.
+    pub fn held(&self) -> u64 {
+        *self.lock()
+    }
+
     fn lock(&self) -> MutexGuard<'_, u64> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }

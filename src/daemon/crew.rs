@@ -21,6 +21,7 @@ use super::work::Work;
 use super::write::{Batch, Flush, Writer};
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Ledger, Reader, Suspect};
+use crate::observe::board::Depths;
 use crate::report::gate::Gate;
 use crate::report::writer::Store;
 use crate::settings::Settings;
@@ -44,6 +45,8 @@ pub struct Crew {
     stop: Arc<Stop>,
     /// Counters.
     pub progress: Arc<Progress>,
+    /// How full queues and budgets are.
+    pub depths: Arc<Depths>,
     /// Why the service is not ready; anybody of the crew may say so.
     pub condition: Arc<Condition>,
     /// When the stages were started.
@@ -60,12 +63,17 @@ impl Crew {
         watched: bool,
         events: &UnboundedSender<Ended>,
         condition: Arc<Condition>,
+        progress: Arc<Progress>,
     ) -> Result<Self> {
-        let (progress, stop, flight) = (Arc::<Progress>::default(), Arc::<Stop>::default(), Arc::<Flight>::default());
+        let (stop, flight) = (Arc::<Stop>::default(), Arc::<Flight>::default());
         let (jobs, job_queue) = bounded(settings.queue_files);
         let (items, item_queue) = bounded(settings.queue_frames);
         let (rows, row_queue) = bounded(settings.queue_frames);
         let age = Duration::from_millis(settings.flush_ms);
+        let mut depths = Depths::default();
+        let (in_items, in_rows) = (item_queue.clone(), row_queue.clone());
+        depths.add("items", move || in_items.len() as u64);
+        depths.add("rows", move || in_rows.len() as u64);
         let flush = Flush { rows: settings.flush_rows, bytes: settings.flush_bytes, age };
         let (flight_too, progress_too) = (flight.clone(), progress.clone());
         let (ledger, gate) = (Ledger::open(&settings.state)?, Gate::default());
@@ -85,6 +93,10 @@ impl Crew {
             Bench { items: item_queue, rows, batch_frames: settings.batch_frames, work, progress: progress.clone() };
         spawn("score", events, move || bench.run())?;
         let (files, frames) = (Budget::new(settings.queue_bytes / 2), Budget::new(settings.queue_bytes));
+        let (in_jobs, held_files, held_frames) = (job_queue.clone(), files.clone(), frames.clone());
+        depths.add("jobs", move || in_jobs.len() as u64);
+        depths.add("bytes_of_files", move || held_files.held());
+        depths.add("bytes_of_frames", move || held_frames.held());
         for worker in 0..settings.decoders() {
             let decoder = Decoder {
                 jobs: job_queue.clone(),
@@ -109,6 +121,7 @@ impl Crew {
             feeding: Arc::default(),
             stop,
             progress,
+            depths: Arc::new(depths),
             condition,
             started: Instant::now(),
             gate,

@@ -10,6 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
 use rustix::fs::OFlags;
@@ -94,8 +96,11 @@ impl Decoder {
             return Ok(self.refuse(job, None, rejection));
         }
         let mut memory = self.files.take(job.stat.size);
+        let (began, lane) = (Instant::now(), job.lane.clone());
         match self.read(&job) {
             Reading::Whole(bytes, stat) => {
+                lane.tally.timings.read.record(began.elapsed());
+                lane.tally.read_bytes.fetch_add(stat.size, Relaxed);
                 job.stat = stat;
                 self.content(job, bytes, &mut memory)
             }
@@ -105,10 +110,13 @@ impl Decoder {
             }
             Reading::Gone => {
                 self.progress.add(&self.progress.ended, 1);
+                lane.tally.ended.fetch_add(1, Relaxed);
                 Ok(Ok(()))
             }
             Reading::Changed => {
                 self.progress.add(&self.progress.ended, 1);
+                lane.tally.ended.fetch_add(1, Relaxed);
+                lane.tally.retries.fetch_add(1, Relaxed);
                 job.ticket.again(job.name);
                 Ok(Ok(()))
             }
@@ -180,12 +188,15 @@ impl Decoder {
             }
         };
         let mut position = 0;
+        let timings = &file.lane.tally.timings;
         loop {
             memory.resize(frames.next_bytes());
+            let began = Instant::now();
             let Some(frame) = guarded(|| Ok(frames.next())).unwrap_or_else(|rejection| Some(Err(rejection))) else {
                 break;
             };
             position += 1;
+            timings.decode.record(began.elapsed());
             if position <= skip {
                 continue;
             }
@@ -225,7 +236,9 @@ impl Decoder {
             span: file.span(Some(frame.index as u32)),
             _permit: permit,
         };
+        let began = Instant::now();
         let prepared = info.span.in_scope(|| guarded(|| prepare(frame, &file.lane.input)))?;
+        file.lane.tally.timings.prepare.record(began.elapsed());
         Ok((info, prepared))
     }
 

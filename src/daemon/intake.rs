@@ -78,7 +78,12 @@ impl Feeder {
             for name in self.feedback.again() {
                 inbox.again(&name);
             }
-            for found in inbox.settled(PORTION) {
+            let portion = inbox.settled(PORTION);
+            let mut left = inbox.waiting() + portion.len();
+            self.lane.tally.waits(left, inbox.is_overfull());
+            for found in portion {
+                left -= 1;
+                self.lane.tally.waits(left, inbox.is_overfull());
                 let path = inbox.root().join(&found.name);
                 if !self.send(path, found) {
                     return;
@@ -157,12 +162,14 @@ impl Feeder {
 
     fn push(&self, mut job: Job) -> bool {
         self.progress.sent.fetch_add(1, Relaxed);
+        self.lane.tally.found.fetch_add(1, Relaxed);
         loop {
             match self.jobs.send_timeout(job, PATIENCE) {
                 Ok(()) => return true,
                 Err(SendTimeoutError::Timeout(back)) if !self.stop.is_stopped() => job = back,
                 Err(_) => {
                     self.progress.sent.fetch_sub(1, Relaxed);
+                    self.lane.tally.found.fetch_sub(1, Relaxed);
                     return false;
                 }
             }

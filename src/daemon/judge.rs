@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use chrono::Utc;
 use crossbeam_channel::{Receiver, Sender};
@@ -109,6 +110,7 @@ impl Bench {
         let files = frames.iter().filter(|frame| seen.insert(Arc::as_ptr(&frame.file)));
         self.work
             .begin(files.map(|frame| (lane.name.as_str(), frame.file.name.as_os_str().as_bytes(), frame.file.stat)));
+        let began = Instant::now();
         let verdicts = match score(&lane, &prepared) {
             Some(verdicts) => verdicts?.into_iter().map(Some).collect(),
             // Something in the batch stopped the judge: find out which frame.
@@ -119,6 +121,8 @@ impl Bench {
                 .collect::<Result<Vec<Option<Verdict>>>>()?,
         };
         self.work.done();
+        let each = began.elapsed().as_secs_f64() / frames.len().max(1) as f64;
+        lane.tally.timings.score.record_many(each, frames.len());
         drop(prepared);
         if verdicts.len() != frames.len() {
             let message = format!("{} verdicts for {} frames of {}", verdicts.len(), frames.len(), lane.name);

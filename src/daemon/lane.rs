@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::progress::Progress;
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::Ledger;
+use crate::observe::tally::Tally;
 use crate::pipeline::{Input, Keep, Pipeline, Watch};
 use crate::prepare::Prepared;
 use crate::score::{Identity, Scorer, Verdict};
@@ -66,6 +68,8 @@ pub struct Lane {
     pub identity: Arc<Identity>,
     /// The identity's number in the ledger.
     pub number: i64,
+    /// What happens to its images.
+    pub tally: Arc<Tally>,
     /// Locked by the score stage alone.
     pub judge: Mutex<Box<dyn Judge>>,
 }
@@ -75,7 +79,7 @@ impl Lane {
     ///
     /// # Errors
     /// [`Kind::Settings`] for a name that cannot be a folder's; [`Kind::Io`].
-    pub fn new(plan: Plan, ledger: &mut Ledger) -> Result<Self> {
+    pub fn new(plan: Plan, ledger: &mut Ledger, progress: &Progress) -> Result<Self> {
         let Plan { pipeline, judge } = plan;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if pipeline.name.is_empty() || pipeline.name.starts_with('.') || !pipeline.name.bytes().all(plain) {
@@ -86,6 +90,8 @@ impl Lane {
         }
         let identity = Arc::new(judge.identity().clone());
         let number = ledger.identity(&pipeline.name, &identity)?;
+        let tally = progress.tally(&pipeline.name);
+        tally.set_model(&identity.model_version, &identity.model_digest);
         Ok(Self {
             name: pipeline.name,
             inbox: pipeline.spec.inbox,
@@ -94,6 +100,7 @@ impl Lane {
             watch: pipeline.spec.watch,
             identity,
             number,
+            tally,
             judge: Mutex::new(judge),
         })
     }

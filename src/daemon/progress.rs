@@ -1,9 +1,14 @@
 //! How far a run has come, and which of its stages move.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::observe::metrics::{Exporter, Timings};
+use crate::observe::tally::Tally;
 
 /// Counters every stage adds to.
 #[derive(Debug, Default)]
@@ -26,6 +31,8 @@ pub struct Progress {
     pub score: Activity,
     /// The write stage.
     pub write: Activity,
+    exporter: Option<Arc<Exporter>>,
+    tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
 }
 
 /// Whether a stage has something in hand, and whether it moves; what the watchdog looks at.
@@ -70,6 +77,28 @@ impl Drop for AtWork<'_> {
 }
 
 impl Progress {
+    /// Nothing done yet; how long the stages take is measured where somebody exports it.
+    pub fn new(exporter: Option<Arc<Exporter>>) -> Self {
+        Self { exporter, ..Self::default() }
+    }
+
+    /// The numbers of one pipeline; the same ones for the same name, also after a reload.
+    pub fn tally(&self, pipeline: &str) -> Arc<Tally> {
+        let timings = || self.exporter.as_ref().map_or(Timings::none(), |exporter| exporter.timings(pipeline));
+        let fresh = || Arc::new(Tally::new(pipeline, timings()));
+        self.lock().entry(pipeline.into()).or_insert_with(fresh).clone()
+    }
+
+    /// The numbers of all pipelines, by name.
+    pub fn tallies(&self) -> Vec<Arc<Tally>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Forgets the pipelines that are watched no longer.
+    pub fn keep(&self, pipelines: &[&str]) {
+        self.lock().retain(|name, _| pipelines.contains(&name.as_str()));
+    }
+
     /// Adds to a counter.
     pub fn add(&self, counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Relaxed);
@@ -83,6 +112,10 @@ impl Progress {
     /// Files in the stages.
     pub fn under_way(&self) -> u64 {
         self.sent.load(Relaxed).saturating_sub(self.ended.load(Relaxed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Tally>>> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The counts so far.

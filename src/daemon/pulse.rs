@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::condition::Condition;
 use super::progress::Progress;
-use super::vigil::Vigil;
+use crate::observe::board::Board;
 
 /// How long a stage may stand still where no service manager says.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,25 +23,25 @@ pub fn notify(state: &[NotifyState<'_>]) {
 /// Tells the service manager that the stages move or have nothing to do; silence when one of them is stuck.
 pub struct Pulse {
     watchdog: bool,
-    vigil: Arc<Vigil>,
+    board: Arc<Board>,
     stuck: Vec<&'static str>,
     status: String,
 }
 
 impl Pulse {
-    pub fn new(vigil: Arc<Vigil>) -> Self {
+    pub fn new(board: Arc<Board>) -> Self {
         let watchdog = sd_notify::watchdog_enabled().is_some();
-        Self { watchdog, vigil, stuck: Vec::new(), status: String::new() }
+        Self { watchdog, board, stuck: Vec::new(), status: String::new() }
     }
 
     /// To be called once a second or so.
-    pub fn beat(&mut self, progress: &Progress, condition: &Condition) {
-        let stuck = self.vigil.stuck(progress, condition);
+    pub fn beat(&mut self) {
+        let stuck = self.board.stuck();
         if self.watchdog && stuck.is_empty() {
             notify(&[NotifyState::Watchdog]);
         }
         self.say(stuck);
-        let text = status(progress, condition, &self.stuck);
+        let text = status(&self.board.progress, &self.board.condition, &self.stuck);
         if text != self.status {
             notify(&[NotifyState::Status(&text)]);
             self.status = text;

@@ -9,18 +9,20 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracing::{error, info, warn};
 
-use super::condition::{Condition, Reason};
+use super::changes;
+use super::condition::Reason;
 use super::crew::{Crew, Ended};
 use super::intake::{self, Intake};
 use super::lane::{Lane, Plan};
 use super::progress::{Progress, Summary};
 use super::pulse::{Pulse, notify, patience};
 use super::upkeep::Upkeep;
-use super::vigil::Vigil;
 use super::work;
 use crate::error::{Failure, Kind, Result};
-use crate::ledger::{Ledger, Lock, Suspect, settle};
+use crate::ledger::{Ledger, Lock, Reader, Suspect, settle};
+use crate::observe::board::Board;
 use crate::observe::flood;
+use crate::observe::http::Server;
 use crate::pipeline::Pipeline;
 use crate::report::writer::Store;
 use crate::settings::Settings;
@@ -45,8 +47,9 @@ pub struct Orders<'a> {
 /// [`Kind::Locked`] for a second process on a state folder; what [`Orders::load`] fails with; [`Kind::Io`] when an inbox, the disk
 /// or the ledger fails; [`Kind::Internal`] when a device does.
 pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
-    let condition = Arc::<Condition>::default();
-    condition.set(Reason::Starting, "models are being loaded and inboxes opened");
+    let watched = matches!(orders.intake, Intake::Watch { .. });
+    let board = Arc::new(Board::new(&settings.state, patience(), watched)?);
+    board.condition.set(Reason::Starting, "models are being loaded and inboxes opened");
     notify(&[NotifyState::Status("starting")]);
     let plans = (orders.load)()?;
     if let Intake::Paths(paths) = &orders.intake {
@@ -54,6 +57,7 @@ pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
     }
     let roots = inboxes(settings, orders, &plans)?;
     let _lock = Lock::take(&settings.state)?;
+    let server = watched.then(|| Server::start(settings, board.clone())).transpose()?;
     let mut ledger = Ledger::open(&settings.state)?;
     let mut store = Store::open(&settings.state)?;
     settle(&mut ledger, &mut store)?;
@@ -65,16 +69,18 @@ pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
         .map_err(|error| Failure::new(Kind::Internal, format!("cannot wait for signals: {error}")))?;
     runtime.block_on(async {
         let (sender, events) = unbounded_channel();
-        let watched = matches!(orders.intake, Intake::Watch { .. });
-        let mut crew = Crew::start(settings, store, watched, &sender, condition.clone())?;
-        let lanes = enter(plans, &mut ledger)?;
+        let (condition, progress) = (board.condition.clone(), board.progress.clone());
+        let mut crew = Crew::start(settings, store, watched, &sender, condition, progress)?;
+        board.show(&crew.depths);
+        let lanes = enter(plans, &mut ledger, &crew.progress)?;
+        remember(&settings.state, &crew.progress)?;
         crew.feed(&lanes, &roots, &orders.intake, &suspects)?;
         let lasting = matches!(orders.intake, Intake::Watch { once: false });
         let _upkeep = lasting.then(|| Upkeep::start(settings, &crew.gate, &sender)).transpose()?;
-        condition.clear(&Reason::Starting);
+        board.condition.clear(&Reason::Starting);
         info!(models = %describe(&lanes), state = %settings.state.display(), "ready");
         notify(&[NotifyState::Ready]);
-        Shift { settings, orders, crew, ledger, suspects, events }.wait().await
+        Shift { settings, orders, crew, ledger, suspects, events, lanes, board, server }.wait().await
     })
 }
 
@@ -98,8 +104,17 @@ pub fn inbox_of(pipeline: &Pipeline, state: &Path) -> Result<PathBuf> {
     check_inbox(inbox, state)
 }
 
-fn enter(plans: Vec<Plan>, ledger: &mut Ledger) -> Result<Vec<Arc<Lane>>> {
-    plans.into_iter().map(|plan| Ok(Arc::new(Lane::new(plan, ledger)?))).collect()
+fn enter(plans: Vec<Plan>, ledger: &mut Ledger, progress: &Progress) -> Result<Vec<Arc<Lane>>> {
+    plans.into_iter().map(|plan| Ok(Arc::new(Lane::new(plan, ledger, progress)?))).collect()
+}
+
+/// Has `status` count what earlier processes did too.
+fn remember(state: &Path, progress: &Progress) -> Result<()> {
+    let reader = Reader::open(state)?;
+    for tally in progress.tallies() {
+        tally.set_before(|pipeline| reader.counts(pipeline))?;
+    }
+    Ok(())
 }
 
 fn describe(lanes: &[Arc<Lane>]) -> String {
@@ -115,6 +130,9 @@ struct Shift<'a> {
     ledger: Ledger,
     suspects: Vec<Suspect>,
     events: UnboundedReceiver<Ended>,
+    lanes: Vec<Arc<Lane>>,
+    board: Arc<Board>,
+    server: Option<Server>,
 }
 
 impl Shift<'_> {
@@ -124,7 +142,7 @@ impl Shift<'_> {
         let pace = Duration::from_millis(if self.orders.view.is_some() { 100 } else { 1000 });
         let mut tick = tokio::time::interval(pace);
         let (mut stopping, mut failure): (Option<Instant>, Option<Failure>) = (None, None);
-        let mut pulse = Pulse::new(Arc::new(Vigil::new(patience())));
+        let mut pulse = Pulse::new(self.board.clone());
         loop {
             tokio::select! {
                 Some(Ended { stage, outcome }) = self.events.recv() => {
@@ -142,7 +160,7 @@ impl Shift<'_> {
                 _ = tick.tick() => {
                     self.orders.view.inspect(|view| view(&self.crew.progress));
                     flood::sweep();
-                    pulse.beat(&self.crew.progress, &self.crew.condition);
+                    pulse.beat();
                     if stopping.is_some_and(|since| since.elapsed() >= Duration::from_secs(self.settings.grace_s)) {
                         warn!(unfinished = self.crew.progress.under_way(), "grace is over, the next start reads the rest again");
                         break;
@@ -177,15 +195,21 @@ impl Shift<'_> {
             return;
         }
         info!("reloading pipelines and models");
+        self.server.iter().for_each(Server::reload);
         let fresh = (self.orders.load)().and_then(|plans| {
             let roots = inboxes(self.settings, self.orders, &plans)?;
-            Ok((enter(plans, &mut self.ledger)?, roots))
+            let lanes = enter(plans, &mut self.ledger, &self.crew.progress)?;
+            remember(&self.settings.state, &self.crew.progress)?;
+            Ok((lanes, roots))
         });
         let outcome = fresh.and_then(|(lanes, roots)| {
             self.crew.stop_feeding();
             self.crew.settle_down(Duration::from_secs(10));
             self.crew.feed(&lanes, &roots, &self.orders.intake, &self.suspects)?;
-            info!(models = %describe(&lanes), "ready");
+            let names: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
+            self.crew.progress.keep(&names);
+            info!(models = %describe(&lanes), changes = %changes::between(&self.lanes, &lanes), "ready");
+            self.lanes = lanes;
             Ok(())
         });
         if let Err(error) = outcome {

@@ -124,6 +124,11 @@ impl Tables {
         [self.scores.len() as u64, self.anomalies.len() as u64, self.rejected.len() as u64]
     }
 
+    /// Why each rejected row was rejected.
+    pub fn reasons(&self) -> impl Iterator<Item = &'static str> {
+        self.rejected.iter().map(|row| row.reason)
+    }
+
     /// The last rejection, for `status`.
     pub fn last_rejection(&self) -> Option<String> {
         self.rejected.last().map(|row| format!("{}: {}: {}", row.source, row.reason, row.detail))

@@ -184,6 +184,7 @@ impl Writer {
     fn commit(&mut self) -> Result<()> {
         let progress = self.progress.clone();
         let _at_work = progress.write.begin();
+        let began = Instant::now();
         let mut batch = std::mem::take(&mut self.batch);
         let now = Utc::now();
         let (date, name) = (now.format("%Y-%m-%d").to_string(), now.format("%Y%m%dT%H%M%S%6fZ").to_string());
@@ -206,6 +207,9 @@ impl Writer {
                 .map(|open| file_row(&open.file, Outcome::Partial, open.frames)),
         );
         self.write(parts, &files)?;
+        for pipeline in batch.tables.keys() {
+            self.progress.tally(pipeline).committed(began.elapsed());
+        }
         self.acknowledge(batch)
     }
 
@@ -237,12 +241,17 @@ impl Writer {
             self.progress.add(&self.progress.scored, scored);
             self.progress.add(&self.progress.flagged, flagged);
             self.progress.add(&self.progress.rejected, rejected);
+            let tally = self.progress.tally(pipeline);
+            tally.add_rows(scored, flagged, tables.reasons());
             if let Some(message) = tables.last_rejection() {
                 self.ledger.note_error(pipeline, &message)?;
+                tally.set_error(message);
             }
         }
         self.progress.add(&self.progress.ended, batch.ended.len() as u64);
         for ended in batch.ended {
+            let is_duplicate = matches!(ended.row.outcome, Outcome::Alias | Outcome::Resumed);
+            ended.file.lane.tally.end(ended.file.received_at, is_duplicate);
             if matches!(ended.row.outcome, Outcome::Alias | Outcome::Seen) {
                 self.progress.add(&self.progress.known, 1);
             }

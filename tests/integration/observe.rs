@@ -1,10 +1,14 @@
-//! What others see of the daemon: log lines.
+//! What others see of the daemon: log lines, metrics, answers over HTTP, `status`.
 
-use std::os::unix::net::UnixDatagram;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::watch::{House, has_model, image};
+use super::watch::{Daemon, House, has_model, image};
 
 /// The JSON log lines of a command, with this message.
 fn lines(log: &str, message: &str) -> Vec<serde_json::Value> {
@@ -103,4 +107,236 @@ fn the_journal_gets_a_field_for_each_value_and_its_absence_is_said() {
     }
     assert!(rejected.contains("ANOMALYD_REASON\n"), "{rejected:?}");
     assert!(child.wait().unwrap().success());
+}
+
+/// Asks for a route and returns code and body.
+fn ask(mut stream: impl Read + Write, route: &str, token: Option<&str>) -> (u16, String) {
+    let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    write!(stream, "GET {route} HTTP/1.1\r\nHost: localhost\r\n{token}Connection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_string())
+}
+
+fn ask_socket(house: &House, route: &str) -> (u16, String) {
+    ask(UnixStream::connect(house.path("state/control.sock")).unwrap(), route, None)
+}
+
+/// The daemon with an address of its own choice, and that address.
+fn start_on_tcp(house: &House, host: &str) -> (Daemon, String) {
+    std::fs::write(
+        house.path("anomalyd.toml"),
+        format!("[http]\nlisten = \"{host}:0\"\n{}", if host == "127.0.0.1" { "" } else { "token_file = \"token\"\n" }),
+    )
+    .unwrap();
+    let daemon = house.start();
+    let log = std::fs::read_to_string(&daemon.log).unwrap();
+    let line = log.lines().find(|line| line.contains("answering over HTTP")).unwrap_or_else(|| panic!("{log}"));
+    let port = line.rsplit(':').next().unwrap().trim();
+    (daemon, format!("127.0.0.1:{port}"))
+}
+
+/// The samples of an exposition by name and labels, after it has been read as strictly as Prometheus would.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let (mut help, mut kinds) = (BTreeSet::new(), BTreeMap::<String, String>::new());
+    let (mut samples, mut family) = (BTreeMap::new(), String::new());
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, text) = rest.split_once(' ').unwrap();
+            assert!(!text.is_empty() && help.insert(name.to_string()), "{line}");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert!(kinds.insert(name.into(), kind.into()).is_none(), "a second TYPE: {line}");
+            assert!(help.contains(name), "no HELP before {line}");
+            family = name.into();
+        } else {
+            let (key, value) = line.rsplit_once(' ').unwrap();
+            let name = key.split('{').next().unwrap();
+            assert!(name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_'), "{line}");
+            let kind = kinds.get(&family).unwrap_or_else(|| panic!("no TYPE before {line}"));
+            let suffix = name.strip_prefix(&family).unwrap_or_else(|| panic!("{line} among {family}"));
+            match kind.as_str() {
+                "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&suffix), "{line}"),
+                "counter" => assert!(suffix.is_empty() && name.ends_with("_total"), "{line}"),
+                _ => assert!(suffix.is_empty() && !name.ends_with("_total"), "{line}"),
+            }
+            let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
+            assert!(samples.insert(key.to_string(), value).is_none(), "twice: {line}");
+        }
+    }
+    check_histograms(text, &samples);
+    samples
+}
+
+/// Buckets come in order, are cumulative, and the last has as many as the count.
+fn check_histograms(text: &str, samples: &BTreeMap<String, f64>) {
+    let (mut before, mut series) = ((f64::NEG_INFINITY, 0.0), String::new());
+    for line in text.lines().filter(|line| line.contains("_bucket{")) {
+        let (key, value) = line.rsplit_once(' ').unwrap();
+        let (labels, bound) = key.rsplit_once("le=\"").unwrap();
+        let bound = bound.trim_end_matches("\"}");
+        let (bound, value) =
+            (if bound == "+Inf" { f64::INFINITY } else { bound.parse().unwrap() }, value.parse().unwrap());
+        if labels != series {
+            (before, series) = ((f64::NEG_INFINITY, 0.0), labels.to_string());
+        }
+        assert!(bound > before.0 && value >= before.1, "{line}");
+        if bound.is_infinite() {
+            let count = format!("{}}}", labels.replace("_bucket{", "_count{").trim_end_matches(','));
+            assert_eq!(samples[&count], value, "{count}");
+        }
+        before = (bound, value);
+    }
+}
+
+fn sum(samples: &BTreeMap<String, f64>, name: &str, label: &str) -> f64 {
+    let of = |key: &&String| key.split('{').next() == Some(name) && key.contains(label);
+    samples.keys().filter(of).map(|key| samples[key]).sum()
+}
+
+#[test]
+fn metrics_are_what_prometheus_reads_and_counters_only_rise() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let (_daemon, address) = start_on_tcp(&house, "127.0.0.1");
+    for index in 0..8 {
+        std::fs::write(house.path(&format!("inbox/{index}.png")), image(index)).unwrap();
+    }
+    std::fs::write(house.path("inbox/junk.png"), "no image").unwrap();
+    house.wait_for(8);
+    let (code, text) = ask(TcpStream::connect(&address).unwrap(), "/metrics", None);
+    assert_eq!(code, 200, "{text}");
+    let first = samples(&text);
+    assert_eq!(sum(&first, "anomalyd_frames_scored_total", "pipeline=\"digits\""), 8.0);
+    for stage in ["read", "decode", "prepare", "score"] {
+        let counted = sum(&first, "anomalyd_stage_seconds_count", &format!("stage=\"{stage}\""));
+        assert!(counted >= 8.0, "{stage}: {counted}");
+    }
+    assert!(sum(&first, "anomalyd_file_seconds_count", "digits") >= 8.0);
+    assert_eq!(sum(&first, "anomalyd_ready", ""), 1.0);
+    assert_eq!(sum(&first, "anomalyd_condition", ""), 0.0);
+    assert_eq!(sum(&first, "anomalyd_model_info", "model_version=\"0001-f8934809\""), 1.0);
+    assert!(sum(&first, "process_resident_memory_bytes", "") > 1e6 && sum(&first, "process_open_fds", "") > 5.0);
+    for queue in ["jobs", "items", "rows"] {
+        assert!(first.contains_key(&format!("anomalyd_queue_depth{{queue=\"{queue}\"}}")), "{queue}");
+    }
+    std::fs::write(house.path("inbox/last.png"), image(40)).unwrap();
+    house.wait_for(9);
+    let second = samples(&ask_socket(&house, "/metrics").1);
+    for (key, value) in first.iter().filter(|(key, _)| key.contains("_total") || key.contains("_bucket")) {
+        assert!(second[key] >= *value, "{key} fell from {value} to {}", second[key]);
+    }
+    assert_eq!(sum(&second, "anomalyd_frames_scored_total", "digits"), 9.0);
+    assert_eq!(sum(&second, "anomalyd_rejected_total", "reason=\"unknown_format\""), 1.0);
+}
+
+#[test]
+fn other_machines_need_the_token_and_a_new_one_after_a_reload() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let write = |text: &str, mode: u32| {
+        std::fs::write(house.path("token"), text).unwrap();
+        std::fs::set_permissions(house.path("token"), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("one-token-long-enough", 0o644);
+    std::fs::write(house.path("anomalyd.toml"), "[http]\nlisten = \"0.0.0.0:0\"\ntoken_file = \"token\"\n").unwrap();
+    let refused = house.run(&["watch"]);
+    assert_eq!(refused.status.code(), Some(3), "readable for everybody");
+    write("one-token-long-enough", 0o640);
+    let (daemon, address) = start_on_tcp(&house, "0.0.0.0");
+    let code = |token| ask(TcpStream::connect(&address).unwrap(), "/metrics", token).0;
+    assert_eq!(
+        [code(None), code(Some("another-token-entirely")), code(Some("one-token-long-enough"))],
+        [401, 401, 200]
+    );
+    assert_eq!(ask_socket(&house, "/healthz").0, 200, "who may open the socket needs none");
+    write("another-token-entirely", 0o600);
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.wait_for("changes=nothing");
+    assert_eq!([code(Some("one-token-long-enough")), code(Some("another-token-entirely"))], [401, 200]);
+}
+
+#[test]
+fn a_port_in_use_is_said_with_what_to_do() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let output = house.command(&["watch"]).env("ANOMALYD__HTTP__LISTEN", &address).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{text}");
+    assert!(text.contains(&address) && text.contains("hint"), "{text}");
+}
+
+#[test]
+fn ready_from_start_to_drain_and_status_with_and_without_a_daemon() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    assert_eq!(house.status()["source"], "ledger");
+    let mut daemon = house.start();
+    assert_eq!(ask_socket(&house, "/readyz"), (200, r#"{"conditions":[],"ready":true}"#.into()));
+    let mode = std::fs::metadata(house.path("state/control.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    for index in 0..4000u16 {
+        let mut pixels = vec![0.0; 28 * 28];
+        pixels[400] = f32::from(index);
+        let bytes = anomalyd::draw::png::png16(28, 28, 1, &pixels).bytes;
+        std::fs::write(house.path(&format!("inbox/{index}.png")), bytes).unwrap();
+    }
+    house.wait_for_some();
+    let status = house.status();
+    assert_eq!(
+        (&status["running"], &status["source"], &status["ready"]),
+        (&true.into(), &"daemon".into(), &true.into())
+    );
+    let digits = &status["pipelines"]["digits"];
+    assert!(digits["latency_p99_s"].as_f64().unwrap() > 0.0, "{status}");
+    assert_eq!(digits["model_version"], "0001-f8934809");
+    let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
+    assert!(text.starts_with("running and ready for"), "{text}");
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.wait_for("draining");
+    let mut seen = false;
+    while let Ok(stream) = UnixStream::connect(house.path("state/control.sock")) {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut answer = String::new();
+        let asked = (&stream).write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        if asked.is_err() || (&stream).read_to_string(&mut answer).is_err() || answer.is_empty() {
+            break;
+        }
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\"draining\""), "{answer}");
+        seen = true;
+    }
+    assert!(seen, "nobody could ask while it drained");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+    assert!(!house.path("state/control.sock").exists());
+    let after = house.status();
+    assert_eq!((&after["running"], &after["source"]), (&false.into(), &"ledger".into()));
+    assert!(after["pipelines"]["digits"]["scored"].as_u64() >= digits["scored"].as_u64(), "{after}");
+}
+
+#[test]
+fn status_does_not_wait_for_a_daemon_that_does_not_answer() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let daemon = house.start();
+    daemon.signal(rustix::process::Signal::STOP);
+    let asked = Instant::now();
+    let status = house.status();
+    daemon.signal(rustix::process::Signal::CONT);
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    assert_eq!((&status["running"], &status["source"]), (&true.into(), &"ledger".into()));
+    assert!(status["notes"][0].as_str().unwrap().contains("control.sock"), "{status}");
 }

@@ -59,6 +59,15 @@ impl House {
         }
     }
 
+    /// Waits until `status` counts a scored frame.
+    pub fn wait_for_some(&self) {
+        let started = Instant::now();
+        while self.status()["pipelines"]["digits"]["scored"] == 0 {
+            assert!(started.elapsed() < Duration::from_secs(20), "{}", self.status());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// A running daemon, ready.
     pub fn start(&self) -> Daemon {
         let log = self.path("log");

@@ -1,0 +1,227 @@
+//! Everything that is known about a run, for those who answer questions about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::metrics::Exporter;
+use super::process::Process;
+use super::tally::Tally;
+use crate::daemon::{Condition, Hindrance, Progress, Reason, Vigil};
+use crate::error::Result;
+
+/// How full a queue or a budget is.
+type Depth = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// How full the queues and budgets of a run are. Held by the run alone: it may hold receivers, and must not outlive it.
+#[derive(Default)]
+pub struct Depths(Vec<(&'static str, Depth)>);
+
+impl Depths {
+    /// Adds a queue, or a budget under the name `bytes_of_<budget>`.
+    pub fn add(&mut self, name: &'static str, depth: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.0.push((name, Box::new(depth)));
+    }
+}
+
+/// A run, as others may see it.
+pub struct Board {
+    /// When the run began.
+    pub started: Instant,
+    /// The same by the clock.
+    pub started_at: DateTime<Utc>,
+    /// The state folder.
+    pub state: PathBuf,
+    /// Why the service is not ready.
+    pub condition: Arc<Condition>,
+    /// Counters.
+    pub progress: Arc<Progress>,
+    /// Renders the numbers, where somebody may ask for them.
+    pub exporter: Option<Arc<Exporter>>,
+    /// The process.
+    pub process: Process,
+    vigil: Vigil,
+    depths: Mutex<Weak<Depths>>,
+    reasons: Mutex<BTreeSet<String>>,
+}
+
+impl Board {
+    /// The board of a run that begins now. A stage may stand still for as long as `patience`; what nobody `asks` for is not
+    /// measured.
+    ///
+    /// # Errors
+    /// Those of [`Exporter::new`].
+    pub fn new(state: &Path, patience: Duration, asks: bool) -> Result<Self> {
+        let reasons = [Reason::Starting, Reason::DiskFull, Reason::Draining].iter().map(ToString::to_string).collect();
+        let exporter = asks.then(Exporter::new).transpose()?.map(Arc::new);
+        Ok(Self {
+            started: Instant::now(),
+            started_at: Utc::now(),
+            state: state.to_path_buf(),
+            condition: Arc::default(),
+            progress: Arc::new(Progress::new(exporter.clone())),
+            exporter,
+            process: Process::default(),
+            vigil: Vigil::new(patience),
+            depths: Mutex::default(),
+            reasons: Mutex::new(reasons),
+        })
+    }
+
+    /// Shows queues and budgets, as long as the run holds them.
+    pub fn show(&self, depths: &Arc<Depths>) {
+        *self.depths.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(depths);
+    }
+
+    /// How full the queues and budgets are; none where the stages have not begun, or have ended.
+    pub fn depths(&self) -> Vec<(&'static str, u64)> {
+        let depths = self.depths.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        depths.iter().flat_map(|depths| depths.0.iter().map(|(name, depth)| (*name, depth()))).collect()
+    }
+
+    /// The stages that do not move though they have something in hand.
+    pub fn stuck(&self) -> Vec<&'static str> {
+        self.vigil.stuck(&self.progress, &self.condition)
+    }
+
+    /// Every condition that holds or ever held, and whether it holds.
+    pub fn conditions_ever(&self) -> Vec<(String, bool)> {
+        let held: BTreeSet<String> = self.condition.list().iter().map(|held| held.reason.to_string()).collect();
+        let mut ever = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        ever.extend(held.iter().cloned());
+        ever.iter().map(|reason| (reason.clone(), held.contains(reason))).collect()
+    }
+
+    /// To be called once a second.
+    pub fn tick(&self, now: Instant) {
+        self.progress.tallies().iter().for_each(|tally| tally.sample(now));
+    }
+
+    /// What `/status` says.
+    pub fn status(&self) -> Status {
+        let conditions: Vec<Obstacle> = self.condition.list().into_iter().map(Obstacle::from).collect();
+        let stuck: Vec<String> = self.stuck().into_iter().map(Into::into).collect();
+        Status {
+            ready: conditions.is_empty() && stuck.is_empty(),
+            conditions,
+            stuck,
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            started_at: self.started_at,
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            resident_bytes: self.process.resident_bytes.load(Relaxed),
+            open_files: self.process.open_files.load(Relaxed),
+            free_bytes: self.process.free_bytes.load(Relaxed),
+            depths: self.depths().into_iter().map(|(name, depth)| (name.into(), depth)).collect(),
+            pipelines: self.progress.tallies().iter().map(|tally| (tally.pipeline.clone(), line(tally))).collect(),
+        }
+    }
+}
+
+/// Seconds since then; 0 where the clock has been set back.
+pub fn age_s(at: DateTime<Utc>) -> f64 {
+    (Utc::now() - at).as_seconds_f64().max(0.0)
+}
+
+/// A run as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether nothing hinders it.
+    pub ready: bool,
+    /// What hinders it.
+    pub conditions: Vec<Obstacle>,
+    /// Stages that do not move though they have something in hand.
+    pub stuck: Vec<String>,
+    /// Version of the program.
+    pub version: String,
+    /// Number of the process.
+    pub pid: u32,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// Seconds since then.
+    pub uptime_s: f64,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+    /// Open file descriptors.
+    pub open_files: u64,
+    /// Free bytes of the filesystem of the state folder.
+    pub free_bytes: u64,
+    /// How full queues (things) and budgets (bytes) are.
+    pub depths: BTreeMap<String, u64>,
+    /// By pipeline.
+    pub pipelines: BTreeMap<String, Line>,
+}
+
+/// A condition that holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obstacle {
+    /// A stable word.
+    pub reason: String,
+    /// What somebody who is to mend it needs to know.
+    pub detail: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+impl From<Hindrance> for Obstacle {
+    fn from(held: Hindrance) -> Self {
+        Self { reason: held.reason.to_string(), detail: held.detail, since: held.since }
+    }
+}
+
+/// A pipeline as it is now. What is `None` is not known.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Line {
+    /// Files in the inbox that have not been taken up.
+    pub waiting: Option<u64>,
+    /// Whether there are more than that.
+    pub waiting_more: bool,
+    /// Files in the stages.
+    pub under_way: Option<u64>,
+    /// Frames scored.
+    pub scored: u64,
+    /// Frames flagged.
+    pub flagged: u64,
+    /// Files and frames rejected.
+    pub rejected: u64,
+    /// Files whose content had been scored under another name, since the process began.
+    pub duplicates: Option<u64>,
+    /// Frames scored a second, over the last minute.
+    pub rate: f64,
+    /// Seconds since the last commit of this process.
+    pub last_commit_age_s: Option<f64>,
+    /// Seconds from found to committed that 99 % of the last thousand files stayed below.
+    pub latency_p99_s: Option<f64>,
+    /// Version of the model.
+    pub model_version: Option<String>,
+    /// Digest of the model.
+    pub model_digest: Option<String>,
+    /// Last error, and when, milliseconds since 1970.
+    pub last_error: Option<(i64, String)>,
+}
+
+fn line(tally: &Tally) -> Line {
+    let [scored, flagged, rejected] = tally.totals();
+    let model = tally.models().pop().map(|(model, _)| model);
+    Line {
+        waiting: Some(tally.waiting.load(Relaxed)),
+        waiting_more: tally.waiting_more.load(Relaxed),
+        under_way: Some(tally.under_way()),
+        scored,
+        flagged,
+        rejected,
+        duplicates: Some(tally.duplicates.load(Relaxed)),
+        rate: tally.rate(),
+        last_commit_age_s: tally.last_commit().map(age_s),
+        latency_p99_s: tally.latency_p99(),
+        model_version: model.as_ref().map(|model| model.version.clone()),
+        model_digest: model.map(|model| model.digest),
+        last_error: tally.last_error(),
+    }
+}
