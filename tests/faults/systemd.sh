@@ -250,7 +250,7 @@ reload_takes_a_changed_pipeline() {
   # alpha may change without a new model; rows carry the digest of the pipeline file.
   pipeline detector '# changed\n'
   inside systemctl reload anomalyd || return 1
-  until_true 30 said anomalyd '"ready"' 2 || return 1
+  until_true 30 said anomalyd ': ready\|"ready"' 2 || return 1
   drop detector "$scratch/frames/more-000000.png"
   dropped=$((dropped + 1))
   until_true 30 scored "$dropped" || return 1
@@ -335,6 +335,27 @@ instances_stand_side_by_side() {
   is anomalyd@detector active && is anomalyd@telescope active && inside systemctl stop 'anomalyd@*'
 }
 
+# An upgrade starts service and instances again and leaves edited files alone; removal stops them and leaves the state.
+package_comes_and_goes() {
+  local before after unit
+  inside systemctl enable --now anomalyd anomalyd@telescope 2>/dev/null || return 1
+  before=$(property anomalyd MainPID) after=$(property anomalyd@telescope MainPID)
+  inside dpkg -i --force-depends /tmp/anomalyd.deb >"$scratch/dpkg.log" 2>&1 || { cat "$scratch/dpkg.log"; return 1; }
+  for unit in anomalyd anomalyd@telescope; do
+    until_true 20 is "$unit" active || { figures="$unit is down after the upgrade"; return 1; }
+  done
+  if [ "$before" = "$(property anomalyd MainPID)" ] || [ "$after" = "$(property anomalyd@telescope MainPID)" ]; then
+    figures="not started again"
+    return 1
+  fi
+  grep -q '^inbox' "/proc/$init/root/etc/anomalyd/pipelines/detector.toml" || { figures="an edited file was replaced"; return 1; }
+  inside dpkg -r anomalyd >"$scratch/dpkg.log" 2>&1 || { cat "$scratch/dpkg.log"; return 1; }
+  for unit in anomalyd anomalyd@telescope; do
+    ! is "$unit" active || { figures="$unit runs without its package"; return 1; }
+  done
+  [ -e "/proc/$init/root/var/lib/anomalyd/ledger.sqlite" ] && [ ! -e "/proc/$init/root/usr/bin/anomalyd" ]
+}
+
 began_all=$SECONDS
 if ! boot; then
   sed 's/^/    /' "$scratch.log" >&2 || true
@@ -360,5 +381,6 @@ check "a wrong pipeline is refused at the start" start_pre_refuses_a_wrong_pipel
 check "a process that stands still is started again by the watchdog" watchdog_restarts
 check "stop with a full queue" stop_with_a_full_queue
 check "one instance an instrument" instances_stand_side_by_side
+[ -z "$package" ] || check "the package is upgraded and removed" package_comes_and_goes
 echo "systemd: $([ $failed = 0 ] && echo "all held" || echo "FAILED") in $((SECONDS - began_all)) s"
 exit $failed
