@@ -319,6 +319,20 @@ fn a_frame_that_cannot_be_decoded_is_a_row_and_the_file_goes_on() {
 }
 
 #[test]
+fn what_is_said_of_a_whole_file_is_committed_with_its_end() {
+    let house = House::new();
+    for index in 0..5 {
+        std::fs::write(house.inbox().join(format!("junk-{index}")), format!("junk {index}")).unwrap();
+    }
+    let settings = Settings { flush_rows: 1, ..settings(house.root.path()) };
+    once(&settings, &house.inbox(), "m", Duration::ZERO).unwrap();
+    assert_eq!(house.rows("rejected").height(), 5);
+    let ledger = rusqlite::Connection::open(house.root.path().join("state/ledger.sqlite")).unwrap();
+    let alone = "SELECT COUNT(*) FROM parts WHERE batch NOT IN (SELECT batch FROM files)";
+    assert_eq!(ledger.query_row(alone, [], |row| row.get::<_, i64>(0)).unwrap(), 0, "a crash now would refuse it again");
+}
+
+#[test]
 fn files_given_by_path_are_named_as_they_were_given() {
     let house = House::new();
     house.drop_image("a.png", 1);

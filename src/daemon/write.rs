@@ -132,12 +132,19 @@ impl Writer {
         file.span(*index).in_scope(|| warn!(reason, %detail, "rejected"));
         let open = self.batch.open(file);
         open.frames += u64::from(index.is_some());
-        if open.rejections.len() < 16 {
+        if index.is_none() || open.rejections.len() < 16 {
             open.rejections.push((*index, rejection.clone()));
         }
-        let bytes = self.batch.tables(&file.lane.name).refuse(refusal);
-        self.batch.bytes += bytes;
+        // What is said of a whole file goes with its end: in a batch before it, it would be said again after a crash.
+        if index.is_some() {
+            self.refusal_row(refusal);
+        }
         Ok(())
+    }
+
+    fn refusal_row(&mut self, refusal: &Refusal) {
+        let bytes = self.batch.tables(&refusal.file.lane.name).refuse(refusal);
+        self.batch.bytes += bytes;
     }
 
     /// Whether a file without a digest has its row already. A digest is asked for before the file is decoded.
@@ -153,6 +160,9 @@ impl Writer {
         self.batch.since.get_or_insert_with(Instant::now);
         let open = self.batch.open.remove(&address(&file));
         let (frames, rejections) = open.map_or((0, Vec::new()), |open| (open.frames, open.rejections));
+        for (index, rejection) in rejections.iter().filter(|(index, _)| index.is_none()) {
+            self.refusal_row(&Refusal { file: file.clone(), index: *index, rejection: rejection.clone() });
+        }
         if matches!(outcome, Outcome::Alias | Outcome::Resumed) && !self.note_duplicate(&file)? {
             outcome = if outcome == Outcome::Alias { Outcome::Seen } else { Outcome::Scored };
         }
@@ -186,6 +196,7 @@ impl Writer {
         let _at_work = progress.write.begin();
         let began = Instant::now();
         let mut batch = std::mem::take(&mut self.batch);
+        self.batch.open = batch.open.iter().filter_map(|(address, open)| Some((*address, open.unsaid()?))).collect();
         let now = Utc::now();
         let (date, name) = (now.format("%Y-%m-%d").to_string(), now.format("%Y%m%dT%H%M%S%6fZ").to_string());
         let mut parts = Vec::new();
@@ -286,6 +297,15 @@ impl Writer {
             self.end(file, outcome)?;
         }
         Ok(())
+    }
+}
+
+impl Open {
+    /// What waits for the file's end, for the next batch.
+    fn unsaid(&self) -> Option<Self> {
+        let whole = self.rejections.iter().filter(|(index, _)| index.is_none());
+        let rejections: Vec<_> = whole.cloned().collect();
+        (!rejections.is_empty()).then(|| Self { file: self.file.clone(), frames: 0, rejections })
     }
 }
 

@@ -160,13 +160,16 @@ def under_readers(stage: Stage, tally: Tally, rounds: int, lengths: dict[str, in
     lengths = {kind: lengths.get(kind) or 40 for kind in ("rename", "fsync", "write", "ledger write")}
     dropped = 0
     with faults.reading(house, tally):
-        for _ in range(rounds):
+        for number in range(rounds):
             for _ in range(40):
                 house.drop(f"{dropped // 100}/{dropped}.png", png(50_000 + dropped))
                 dropped += 1
             kind = chance.choice(list(lengths))
             killed(house, kind, chance.randint(1, max(1, lengths[kind] // 5)), tally, "watch", "--once")
             house.query("SELECT COUNT(*) AS n FROM scores")
+            if number % 2:
+                # Three deaths over one file condemn it, whatever it was that killed.
+                house.must("watch", "--once")
         house.must("watch", "--once")
     rows = house.rows()
     if refused := house.rejected():
