@@ -329,7 +329,11 @@ fn what_is_said_of_a_whole_file_is_committed_with_its_end() {
     assert_eq!(house.rows("rejected").height(), 5);
     let ledger = rusqlite::Connection::open(house.root.path().join("state/ledger.sqlite")).unwrap();
     let alone = "SELECT COUNT(*) FROM parts WHERE batch NOT IN (SELECT batch FROM files)";
-    assert_eq!(ledger.query_row(alone, [], |row| row.get::<_, i64>(0)).unwrap(), 0, "a crash now would refuse it again");
+    assert_eq!(
+        ledger.query_row(alone, [], |row| row.get::<_, i64>(0)).unwrap(),
+        0,
+        "a crash now would refuse it again"
+    );
 }
 
 #[test]

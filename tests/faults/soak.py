@@ -1,11 +1,12 @@
 """The service under a sustained rate: slopes of memory, descriptors, threads and queues by least squares, with standard errors.
 
 Files come at a fixed rate and are removed two minutes after they came, as a tidy user would. Samples go to a CSV file. The first
-fifth of them is warming up. A slope is a failure where it is above its bound by more than two standard errors.
+fifth of them is warming up. A slope is a failure where it is above its bound by more than four standard errors: a dozen slopes are
+looked at, and not one of them should fail by chance.
 
-Bounds: memory 4 MiB an hour and 64 bytes a file (what is remembered of each name), descriptors, threads and queues one an hour.
-A run of less than ten minutes is all warming up: what it may take is 1 GiB an hour, and 30 of the others. The ledger grows by each
-file; its slope is shown, not judged.
+Bounds: memory 4 MiB an hour and 64 bytes a file (what is remembered of each name), bytes held in queues 4 MiB an hour, descriptors,
+threads and entries of queues one an hour. A run of less than ten minutes is all warming up: it may take memory at 1 GiB an hour, and
+30 of the others. The ledger grows by each file; its slope is shown, not judged.
 """
 
 import collections
@@ -24,7 +25,10 @@ from faults import House, Service, Tally, png
 
 KEPT_S = 120
 BYTES_A_FILE = 64
+HELD_BYTES = 4 << 20
 SHORT_S = 600
+# Standard errors that a slope must be above its bound.
+ERRORS = 4
 
 
 def queues(house: House) -> dict[str, float]:
@@ -92,10 +96,10 @@ def judge(tally: Tally, samples: list[dict[str, float]], rate: float) -> None:
         if name == "seconds":
             continue
         rise, error = slope(times, [line.get(name, 0.0) for line in steady])
-        bound = {"rss_kib": memory, "ledger_bytes": math.inf}.get(name, other)
+        bound = {"rss_kib": memory, "ledger_bytes": math.inf}.get(name, HELD_BYTES if "_bytes" in name else other)
         level = sum(line.get(name, 0.0) for line in steady) / len(steady)
         tally.note(f"{name}: mean {level:.1f}, slope {rise:.2f} +- {error:.2f} an hour, bound {bound:.0f}")
-        if rise - 2 * error > bound:
+        if rise - ERRORS * error > bound:
             tally.fault(f"{name} grows by {rise:.2f} +- {error:.2f} an hour, more than {bound:.0f}")
 
 
