@@ -68,16 +68,16 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut ledger = Ledger::open(&settings.state)?;
     let mut store = Store::open(&settings.state)?;
     settle(&mut ledger, &mut store)?;
-    let stopped = interrupt::flag()?;
+    let (stopped, quiet) = (interrupt::flag()?, settings.compaction.quiet_s);
     let mut upkeep = Upkeep {
         ledger,
         store,
         gate: Gate::default(),
-        quiet: Duration::from_secs(settings.compaction.quiet_s),
+        quiet: Duration::from_secs(quiet),
         patience: Duration::from_secs(args.wait),
         min_free: MIN_FREE,
         stop: &|| stopped.load(std::sync::atomic::Ordering::Relaxed),
-        waiting: &|day| eprintln!("{}: waiting until nobody has read it for a while", name(day)),
+        waiting: &|day| eprintln!("{}: waiting until nobody has read it for {quiet} s", name(day)),
     };
     let (chores, mut lines) = (find()?, Vec::new());
     upkeep.work(&chores, &mut |chore, outcome| lines.push(line(&chore.day, Fate::Done(outcome.clone()))))?;

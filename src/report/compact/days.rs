@@ -152,8 +152,9 @@ fn list(folder: &Path) -> Result<Vec<DirEntry>> {
     }
 }
 
-/// What follows `key` in the name of an entry.
+/// What follows `key` in the name of a folder. A link to one that somebody keeps elsewhere is left to them.
 fn value_of(entry: &DirEntry, key: &str) -> Option<String> {
+    entry.file_type().ok().filter(std::fs::FileType::is_dir)?;
     entry.file_name().to_str()?.strip_prefix(key).map(ToString::to_string)
 }
 
@@ -183,6 +184,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, b"12345").unwrap();
         }
+        std::os::unix::fs::symlink(reports.join("scores/pipeline=b"), reports.join("scores/pipeline=c")).unwrap();
         let days = before(&reports, date("2026-01-03")).unwrap();
         let names: Vec<_> = days.iter().map(|day| (day.date_text(), day.table.name(), day.pipeline.as_str())).collect();
         assert_eq!(
