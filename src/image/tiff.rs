@@ -14,7 +14,7 @@ use super::deadline::Deadline;
 use super::frames::Decoder;
 use super::tiff_chain::Chain;
 use super::tiff_samples::Shape;
-use super::{Frame, Limits, Reason, Rejection, check_plausible, jpeg};
+use super::{Frame, Limits, Reason, Rejection, check_plausible, guard, jpeg};
 
 /// More than LZW and deflate reach, and what blank fax pages do.
 const RATIO: usize = 1 << 14;
@@ -62,7 +62,8 @@ impl Decoder for Pages {
         let mut shape = self.shape.take().ok_or_else(no_page)?;
         let decoder = self.decoder.as_mut().ok_or_else(no_page)?;
         let mut decoded = DecodingResult::U8(Vec::new());
-        let layout = decoder.read_image_to_buffer(&mut decoded).map_err(rejection)?;
+        // The next page has a decoder of its own, so that a panic is a fault of this one alone.
+        let layout = guard::guarded(|| decoder.read_image_to_buffer(&mut decoded).map_err(rejection))?;
         shape.planar = layout.planes > 1;
         if decoded.as_buffer(0).as_bytes().len() < layout.complete_len {
             return Err(Rejection::new(Reason::TooLarge, "its planes together are over the limit (frame_pixels)"));
@@ -128,6 +129,9 @@ impl Pages {
         if matches!(color, ColorType::Multiband { .. }) && !self.has_alpha()? {
             return Err(Rejection::unsupported("a TIFF of two bands; grey and RGB are read"));
         }
+        if layout.planes > 1 && self.tiles_reach_over(&shape)? {
+            return Err(Rejection::unsupported("a plane a sample, in tiles that reach over the page's edge"));
+        }
         self.limits.check_frame(shape.width, shape.height, shape.samples.max(shape.channels))?;
         let packed = shape.width * shape.height * shape.samples * usize::from(shape.bits) / 8;
         check_plausible(packed, self.bytes.all().len(), RATIO)?;
@@ -135,6 +139,15 @@ impl Pages {
         let bytes = layout.complete_len + shape.bytes() + 4 * layout.row_stride.map_or(0, |stride| stride.get());
         self.shape = Some(shape);
         Ok((bytes + BUFFER_BYTES) as u64 + jpeg)
+    }
+
+    /// Whether the last tiles hold more than the page; the decoder knows their padding in the first plane alone.
+    fn tiles_reach_over(&self, shape: &Shape) -> Result<bool, Rejection> {
+        let decoder = self.decoder.as_ref().ok_or_else(no_page)?;
+        let (width, height) = decoder.chunk_dimensions();
+        let is_whole = |side: usize, tile: u32| side % (tile as usize).max(1) == 0;
+        let tiled = matches!(decoder.get_chunk_type(), ChunkType::Tile);
+        Ok(tiled && !(is_whole(shape.width, width) && is_whole(shape.height, height)))
     }
 
     /// Strips and tiles of JPEG are decoded whole, to whatever size they say of themselves: that must be theirs. What the
@@ -188,119 +201,4 @@ fn rejection(error: TiffError) -> Rejection {
 }
 
 #[cfg(test)]
-mod tests {
-    use tiff::encoder::{TiffEncoder, colortype};
-
-    use std::io::Cursor;
-
-    use super::super::Depth;
-    use super::*;
-
-    #[test]
-    fn pages_are_frames_at_full_depth() {
-        let mut file = Cursor::new(Vec::new());
-        let mut encoder = TiffEncoder::new(&mut file).unwrap();
-        encoder.write_image::<colortype::Gray16>(2, 1, &[1000, 65535]).unwrap();
-        encoder.write_image::<colortype::GrayI32>(2, 1, &[-70000, 7]).unwrap();
-        encoder.write_image::<colortype::RGB8>(2, 1, &[1, 2, 3, 4, 5, 6]).unwrap();
-        let frames: Vec<_> =
-            super::super::frames(file.into_inner(), &Limits::default()).unwrap().map(Result::unwrap).collect();
-        assert_eq!(frames[0].pixels, [1000.0, 65535.0]);
-        assert_eq!((frames[1].index, frames[1].depth, frames[1].pixels[0]), (1, Depth::Signed(32), -70000.0));
-        assert_eq!(frames[2].pixels, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-    }
-
-    #[test]
-    fn a_page_over_the_limit_is_refused() {
-        let mut file = Cursor::new(Vec::new());
-        TiffEncoder::new(&mut file).unwrap().write_image::<colortype::Gray8>(20, 20, &[0; 400]).unwrap();
-        let limits = Limits { frame_pixels: 399, ..Limits::default() };
-        let mut frames = super::super::frames(file.into_inner(), &limits).unwrap();
-        assert_eq!(frames.next().unwrap().unwrap_err().reason, Reason::TooLarge);
-    }
-    /// A little-endian file of pages of two grey pixels, each with these values and this compression; the last page is
-    /// followed by the page numbered `then`.
-    fn pages(pages: &[([u8; 2], u32)], then: Option<usize>) -> Vec<u8> {
-        const PAGE: usize = 2 + 7 * 12 + 4;
-        let place = |page: usize| (8 + page * PAGE) as u32;
-        let mut file = b"II*\0".to_vec();
-        file.extend(place(0).to_le_bytes());
-        for (at, (_, compression)) in pages.iter().enumerate() {
-            file.extend(7u16.to_le_bytes());
-            let strip = place(pages.len()) + 4 * at as u32;
-            let tags = [(256, 2), (257, 1), (258, 8), (259, *compression), (262, 1), (273, strip), (279, 2)];
-            for (tag, value) in tags {
-                file.extend(u16::to_le_bytes(tag));
-                file.extend([4, 0, 1, 0, 0, 0]);
-                file.extend(u32::to_le_bytes(value));
-            }
-            let next = if at + 1 < pages.len() { place(at + 1) } else { then.map_or(0, place) };
-            file.extend(next.to_le_bytes());
-        }
-        pages.iter().for_each(|(values, _)| file.extend([values[0], values[1], 0, 0]));
-        file
-    }
-
-    /// The first pixel of each page that is read, the reason of each that is not.
-    fn outcome(file: Vec<u8>) -> Vec<Result<f32, Reason>> {
-        let frames = super::super::frames(file, &Limits::default()).unwrap();
-        let frames = frames.enumerate().map(|(place, frame)| {
-            let frame = frame.map_err(|rejection| rejection.reason)?;
-            assert_eq!(frame.index, place);
-            Ok(frame.pixels[0])
-        });
-        frames.collect()
-    }
-
-    /// ZSTD, which is not read.
-    const ZSTD: u32 = 50_000;
-
-    #[test]
-    fn a_page_that_cannot_be_read_is_refused_in_its_place() {
-        let bad = Err(Reason::Unsupported);
-        assert_eq!(outcome(pages(&[([5, 0], 1), ([6, 0], ZSTD), ([7, 0], 1)], None)), [Ok(5.0), bad, Ok(7.0)]);
-        assert_eq!(outcome(pages(&[([5, 0], ZSTD), ([6, 0], ZSTD), ([7, 0], 1)], None)), [bad, bad, Ok(7.0)]);
-        // A first page so broken that the file cannot be opened at it: no width.
-        let mut file = pages(&[([5, 0], 1), ([6, 0], 1)], None);
-        file[10] = 1;
-        assert_eq!(outcome(file), [Err(Reason::Corrupt), Ok(6.0)]);
-    }
-
-    #[test]
-    fn pages_in_a_loop_end() {
-        assert_eq!(outcome(pages(&[([5, 0], 1), ([6, 0], 1)], Some(0))), [Ok(5.0), Ok(6.0), Err(Reason::Corrupt)]);
-        let mut file = pages(&[([5, 0], 1), ([6, 0], 1)], Some(0));
-        for page in 0..2 {
-            file[10 + page * 90] = 1;
-        }
-        assert_eq!(outcome(file), [Err(Reason::Corrupt); 3]);
-    }
-
-    #[test]
-    fn more_pages_than_the_limit_are_one_refusal() {
-        let file = pages(&[([5, 0], 1), ([6, 0], 1), ([7, 0], 1), ([8, 0], 1)], None);
-        let limits = Limits { frames: 2, ..Limits::default() };
-        let frames: Vec<_> = super::super::frames(file, &limits).unwrap().collect();
-        assert_eq!(frames.len(), 3);
-        assert_eq!(frames[2].as_ref().unwrap_err().reason, Reason::TooLarge);
-    }
-
-    #[test]
-    fn a_jpeg_larger_than_its_strip_is_refused_before_it_is_decoded() {
-        let mut file = pages(&[([0xFF, 0xD8], 7)], None);
-        file.truncate(file.len() - 4);
-        file.extend([0xFF, 0xC0, 0, 11, 8, 0x40, 0, 0x40, 0, 1, 0, 0x11, 0]);
-        let length = 8 + 2 + 6 * 12 + 8;
-        file[length] = 13;
-        let rejection = super::super::frames(file, &Limits::default()).unwrap().next().unwrap().unwrap_err();
-        assert!(rejection.detail.contains("16384 x 16384"), "{rejection}");
-    }
-
-    #[test]
-    fn tags_of_more_values_than_the_file_can_hold_are_refused_unread() {
-        let mut file = pages(&[([5, 0], 1), ([6, 0], 1)], None);
-        // The first page's compression, as 200 million characters.
-        file[10 + 3 * 12 + 2..10 + 3 * 12 + 8].copy_from_slice(&[2, 0, 0, 0xC2, 0xEB, 0x0B]);
-        assert_eq!(outcome(file), [Err(Reason::Corrupt), Ok(6.0)]);
-    }
-}
+mod tests;
