@@ -7,6 +7,8 @@ use super::samples::{Order, Sample};
 use super::{Frame, Limits, Reason, Rejection};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
+/// Bytes of a header; NumPy writes some hundred.
+const MOST_HEADER: usize = 1 << 16;
 
 /// Writes a frame as float32, shape `[height, width]`, or `[channels, height, width]` where it has several channels.
 ///
@@ -117,6 +119,9 @@ impl Header {
             [2 | 3, _, a, b, c, d] => (u32::from_le_bytes([a, b, c, d]) as usize, 12),
             _ => return Err(Rejection::unsupported(format!("NPY version {}", bytes[6]))),
         };
+        if length > MOST_HEADER {
+            return Err(Rejection::corrupt(format!("a header of {length} bytes; {MOST_HEADER} are read")));
+        }
         let data_start = text_start + length;
         let text = bytes.get(text_start..data_start).ok_or_else(short)?;
         let text = std::str::from_utf8(text).map_err(|_| Rejection::corrupt("its header is not text"))?;
@@ -239,5 +244,9 @@ mod tests {
             Reason::TooLarge
         );
         assert_eq!(reason("{'descr': '<f4', 'shape': (-2, 2)}"), Reason::Corrupt);
+        let length = MOST_HEADER + 1;
+        let header = [&b"\x93NUMPY\x02\x00"[..], &(length as u32).to_le_bytes(), &vec![b' '; length]].concat();
+        let rejection = open(header, Limits::default()).err().unwrap();
+        assert!(rejection.detail.contains("65537 bytes"), "{rejection}");
     }
 }

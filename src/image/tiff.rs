@@ -145,7 +145,7 @@ impl Pages {
     fn tiles_reach_over(&self, shape: &Shape) -> Result<bool, Rejection> {
         let decoder = self.decoder.as_ref().ok_or_else(no_page)?;
         let (width, height) = decoder.chunk_dimensions();
-        let is_whole = |side: usize, tile: u32| side % (tile as usize).max(1) == 0;
+        let is_whole = |side: usize, tile: u32| side.is_multiple_of(tile as usize);
         let tiled = matches!(decoder.get_chunk_type(), ChunkType::Tile);
         Ok(tiled && !(is_whole(shape.width, width) && is_whole(shape.height, height)))
     }
