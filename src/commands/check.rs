@@ -5,9 +5,12 @@
 
 mod state;
 
+use std::net::TcpListener;
+
 use crate::daemon::{self, Plan};
 use crate::error::{Failure, Kind, Result};
 use crate::model::device;
+use crate::observe::token::Token;
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 
@@ -85,6 +88,7 @@ fn look(args: &Args, settings: &Settings) -> Findings {
         model(pipeline, settings, &mut findings);
     }
     state::look(settings, &mut findings);
+    http(settings, &mut findings);
     findings
 }
 
@@ -114,5 +118,20 @@ fn model(pipeline: Pipeline, settings: &Settings, findings: &mut Findings) {
             "pipeline {name}: inbox {} can be read, model {version} is whole, alpha {alpha} is certified",
             inbox.display()
         ));
+    }
+}
+
+/// The token, and whether the address is one of this machine's that may be listened on. Another port stands for the one that is
+/// named: a running daemon has that, or a starting one is about to take it.
+fn http(settings: &Settings, findings: &mut Findings) {
+    let token = settings.http.token_file.as_deref().map(Token::read).transpose();
+    let Some(address) = findings.take(token).and(settings.http.listen) else { return };
+    match TcpListener::bind((address.ip(), 0)) {
+        Ok(_) => findings.good(format!("http.listen {address} can be listened on")),
+        Err(error) => {
+            findings.bad(&Failure::new(Kind::Io, format!("http.listen {address} cannot be listened on: {error}")).hint(
+                "name an address of this machine; under systemd the unit has no network without the drop-in http.conf",
+            ))
+        }
     }
 }

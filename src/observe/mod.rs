@@ -13,4 +13,4 @@ pub mod process;
 pub mod settings;
 pub mod socket;
 pub mod tally;
-mod token;
+pub(crate) mod token;

@@ -34,7 +34,7 @@ become_systemd() {
   for device in run tmp var/log; do mount -t tmpfs tmpfs "$device"; done
   chmod 1777 tmp
   # Nothing of this machine's own services, users of anomalyd or state.
-  rm -rf etc/systemd/system/* etc/anomalyd var/lib/anomalyd data etc/machine-id usr/bin/anomalyd usr/share/anomalyd
+  rm -rf etc/systemd/system/* etc/anomalyd var/lib/anomalyd data etc/machine-id usr/sbin/policy-rc.d usr/bin/anomalyd usr/share/anomalyd
   sed -i '/^anomalyd:/d' etc/passwd etc/group
   : >etc/fstab
   echo 0123456789abcdef0123456789abcdef >etc/machine-id
@@ -335,10 +335,38 @@ instances_stand_side_by_side() {
   is anomalyd@detector active && is anomalyd@telescope active && inside systemctl stop 'anomalyd@*'
 }
 
+# get PATH: asks the running service over TCP, from the machine's network
+get() {
+  inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/9464; printf "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" "$1" >&3; cat <&3' get "$1" \
+    2>/dev/null
+}
+is_ready() { get /readyz | grep -q '^HTTP/1.[01] 200'; }
+
+# The unit has no network: a TCP port is refused by name until the drop-in opens the loopback.
+http_needs_its_drop_in() {
+  local etc=/proc/$init/root/etc
+  inside systemctl stop anomalyd || return 1
+  sed -i 's/^# listen = /listen = /' "$etc/anomalyd/anomalyd.toml"
+  ! inside systemctl start anomalyd 2>/dev/null || return 1
+  inside systemctl stop anomalyd || return 1
+  said anomalyd 'error: http.listen 127.0.0.1:9464 cannot be listened on: .*http.conf' || return 1
+  mkdir -p "$etc/systemd/system/anomalyd.service.d"
+  cp "/proc/$init/root/usr/share/anomalyd/anomalyd.service.d/http.conf" "$etc/systemd/system/anomalyd.service.d/"
+  inside systemctl daemon-reload
+  inside systemctl start anomalyd || return 1
+  until_true 20 is_ready || { figures="not ready: $(get /readyz | tail -n 1)"; return 1; }
+  figures="refused without it; with it ready, and $(get /metrics | grep -c '^anomalyd_') figures"
+  [ "$(get /metrics | grep -c '^anomalyd_')" -gt 0 ] || return 1
+  inside systemctl stop anomalyd || return 1
+  sed -i 's/^listen = /# listen = /' "$etc/anomalyd/anomalyd.toml"
+  rm "$etc/systemd/system/anomalyd.service.d/http.conf"
+  inside systemctl daemon-reload
+}
+
 # An upgrade starts service and instances again and leaves edited files alone; removal stops them and leaves the state.
 package_comes_and_goes() {
   local before after unit
-  inside systemctl enable --now anomalyd anomalyd@telescope 2>/dev/null || return 1
+  inside systemctl start anomalyd anomalyd@telescope || return 1
   before=$(property anomalyd MainPID) after=$(property anomalyd@telescope MainPID)
   inside dpkg -i --force-depends /tmp/anomalyd.deb >"$scratch/dpkg.log" 2>&1 || { cat "$scratch/dpkg.log"; return 1; }
   for unit in anomalyd anomalyd@telescope; do
@@ -381,6 +409,7 @@ check "a wrong pipeline is refused at the start" start_pre_refuses_a_wrong_pipel
 check "a process that stands still is started again by the watchdog" watchdog_restarts
 check "stop with a full queue" stop_with_a_full_queue
 check "one instance an instrument" instances_stand_side_by_side
+check "TCP needs its drop-in" http_needs_its_drop_in
 [ -z "$package" ] || check "the package is upgraded and removed" package_comes_and_goes
 echo "systemd: $([ $failed = 0 ] && echo "all held" || echo "FAILED") in $((SECONDS - began_all)) s"
 exit $failed

@@ -119,3 +119,19 @@ fn a_state_folder_on_two_filesystems_is_refused() {
     assert_ne!(code, 0);
     assert!(text.contains("state/reports is on another filesystem"), "{text}");
 }
+
+#[test]
+fn a_token_that_everybody_reads_and_an_address_of_another_machine_are_refused() {
+    let house = House::new();
+    std::fs::write(house.path("token"), "0123456789abcdef0123456789abcdef").unwrap();
+    std::fs::set_permissions(house.path("token"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    // 192.0.2.0/24 is no machine's (RFC 5737).
+    let text = format!("[http]\nlisten = \"192.0.2.1:9464\"\ntoken_file = {:?}\n", house.path("token"));
+    std::fs::write(house.path("my.toml"), text).unwrap();
+    let (_, text) = lines(&house.run(&["--config", "my.toml", "check"]));
+    assert!(text.contains("error: http.token_file") && text.contains("everybody can read"), "{text}");
+    std::fs::set_permissions(house.path("token"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let (code, text) = lines(&house.run(&["--config", "my.toml", "check"]));
+    assert!(text.contains("error: http.listen 192.0.2.1:9464 cannot be listened on"), "{text}");
+    assert!([4, 6].contains(&code), "{text}"); // 4 where the models are not there
+}
