@@ -3,7 +3,7 @@
 # Prints one line a check, with figures; exits 1 where one fails, 77 where the machine cannot run it (not root, no systemd, ...).
 #   tests/faults/systemd.sh [ANOMALYD [ANOMALYD.deb]]
 # ANOMALYD defaults to the release build. With a package, that is installed by dpkg; without one, the same files are laid out by hand.
-# shellcheck disable=SC2317 # functions are called by name
+# shellcheck disable=SC2317,SC2016 # functions are called by name; another shell expands
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
