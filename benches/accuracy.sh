@@ -20,7 +20,7 @@ summary() { # NAME FILE...
 }
 # Every n-th file of a folder to test, the others to train, as links.
 halve() { # FROM NAME N [GLOB]
-  rm -rf "$work/$2"; mkdir -p "$work/$2/train" "$work/$2/test"
+  rm -rf "${work:?}/${2:?}"; mkdir -p "$work/$2/train" "$work/$2/test"
   find "$1" -type f -name "${4:-*}" | sort | awk -v n="$3" '{ print (NR % n == 0 ? "test" : "train"), $0 }' |
     while read -r side file; do ln -s "$file" "$work/$2/$side/"; done
 }

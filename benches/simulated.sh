@@ -7,7 +7,8 @@ set -euo pipefail
 [ $# -ge 1 ] || { sed -n '2,5p' "$0" | cut -c3-; exit 2; }
 mkdir -p "$1"; work=$(realpath "$1"); shift
 anomalyd=${ANOMALYD:-anomalyd}
-for name in ${*:-telescope detector}; do
+[ $# -gt 0 ] || set -- telescope detector
+for name in "$@"; do
   rm -rf "$work/$name-normal" "$work/$name-anomalous"
   "$anomalyd" simulate "$name" --count 1000 --seed 22 --anomalies 0 --out "$work/$name-normal" >/dev/null
   "$anomalyd" simulate "$name" --count 420 --seed 23 --anomalies 1 --split --out "$work/$name-anomalous" >/dev/null

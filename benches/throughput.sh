@@ -19,7 +19,7 @@ for index, image in enumerate(images):
     Image.fromarray(image).save(out / f"{index:05}.png")
 PY
 fi
-for run in $(seq "$runs"); do
+for _ in $(seq "$runs"); do
   rm -rf "$work/state" "$work/peer.parquet"
   "$python" "$here/throughput_peer.py" "$work/png" "$work/peer.parquet"
   # The whole process, from start to exit: start-up, scoring, commit.

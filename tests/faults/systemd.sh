@@ -44,7 +44,7 @@ become_systemd() {
   pivot_root . old
   umount -l /old
   echo anomalyd-test >/proc/sys/kernel/hostname
-  ip link set lo up 2>/dev/null || true
+  ip link set lo up
   exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd \
     --unit=basic.target --log-target=journal --show-status=false
 }
@@ -59,7 +59,7 @@ anomalyd=${1:-${CARGO_TARGET_DIR:-$root/target}/release/anomalyd}
 package=${2:-}
 [ -x "$anomalyd" ] || { echo "systemd: no program at $anomalyd: build it first, or name it" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || skip "not root"
-for tool in unshare nsenter pivot_root systemctl journalctl; do
+for tool in unshare nsenter pivot_root systemctl journalctl ip; do
   command -v "$tool" >/dev/null || skip "no $tool"
 done
 [ -x /lib/systemd/systemd ] || skip "no systemd"
@@ -246,6 +246,12 @@ is_confined() {
   figures+=", no capabilities, seccomp, no network"
 }
 
+# Without a network, over the control socket in the state folder.
+status_asks_the_service() {
+  figures=$(inside anomalyd --state /var/lib/anomalyd status | head -n 3 | tr -s ' \n' ' ' | cut -c1-100)
+  inside test -S /var/lib/anomalyd/control.sock && [[ $figures == running* || $figures == ready* ]]
+}
+
 reload_takes_a_changed_pipeline() {
   # alpha may change without a new model; rows carry the digest of the pipeline file.
   pipeline detector '# changed\n'
@@ -340,6 +346,7 @@ get() {
   inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/9464; printf "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" "$1" >&3; cat <&3' get "$1" \
     2>/dev/null
 }
+connects() { inside timeout 3 bash -c '</dev/tcp/"$0"/9464' "$1" 2>/dev/null; }
 is_ready() { get /readyz | grep -q '^HTTP/1.[01] 200'; }
 
 # The unit has no network: a TCP port is refused by name until the drop-in opens the loopback.
@@ -357,8 +364,19 @@ http_needs_its_drop_in() {
   until_true 20 is_ready || { figures="not ready: $(get /readyz | tail -n 1)"; return 1; }
   figures="refused without it; with it ready, and $(get /metrics | grep -c '^anomalyd_') figures"
   [ "$(get /metrics | grep -c '^anomalyd_')" -gt 0 ] || return 1
+  # Even where the settings open it to others, the drop-in lets nobody but this machine in.
+  echo 0123456789abcdef0123456789abcdef >"$etc/anomalyd/token"
+  inside chown root:anomalyd /etc/anomalyd/token
+  chmod 640 "$etc/anomalyd/token"
+  sed -i 's/^listen = .*/listen = "0.0.0.0:9464"/; s/^# token_file = /token_file = /' "$etc/anomalyd/anomalyd.toml"
+  inside ip address add 192.0.2.7/32 dev lo || return 1
+  inside systemctl restart anomalyd || return 1
+  until_true 10 connects 127.0.0.1 || return 1
+  ! connects 192.0.2.7 || { figures="another address is let in"; return 1; }
+  figures+="; nobody from another address"
+  inside ip address del 192.0.2.7/32 dev lo
   inside systemctl stop anomalyd || return 1
-  sed -i 's/^listen = /# listen = /' "$etc/anomalyd/anomalyd.toml"
+  sed -i 's/^listen = .*/# listen = "127.0.0.1:9464"/; s/^token_file = /# token_file = /' "$etc/anomalyd/anomalyd.toml"
   rm "$etc/systemd/system/anomalyd.service.d/http.conf"
   inside systemctl daemon-reload
 }
@@ -403,6 +421,7 @@ check "start" starts
 check "frames dropped in are scored" scores_what_arrives
 check "the state folder is closed to others" state_is_closed
 check "the sandbox is in force" is_confined
+check "status asks the running service" status_asks_the_service
 check "reload takes a changed pipeline" reload_takes_a_changed_pipeline
 check "reload keeps the old where the new is wrong" reload_keeps_the_old_where_the_new_is_wrong
 check "a wrong pipeline is refused at the start" start_pre_refuses_a_wrong_pipeline
