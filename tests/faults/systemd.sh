@@ -155,7 +155,7 @@ lay_out() {
   for file in "$root"/pipelines/*.toml; do put 644 "$file" "/etc/anomalyd/pipelines/${file##*/}"; done
   mkdir -p "/proc/$init/root/usr/share/anomalyd"
   cp -r "$root/models" "$root/samples" "$root/systemd/anomalyd.service.d" "/proc/$init/root/usr/share/anomalyd/"
-  inside systemd-sysusers anomalyd.conf
+  inside systemd-sysusers anomalyd.conf 2>/dev/null
   inside systemd-tmpfiles --create anomalyd.conf
   inside systemctl daemon-reload
 }
