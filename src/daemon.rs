@@ -17,6 +17,7 @@ mod judge;
 mod lane;
 mod progress;
 mod pulse;
+mod space;
 mod stages;
 mod supervise;
 mod tables;

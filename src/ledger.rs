@@ -13,11 +13,13 @@ mod suspects;
 mod tables;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use crate::disk::{Never, Patience, Trouble, patiently};
 use crate::error::{Failure, Kind, Result};
 use crate::report::schema::Table;
 use crate::report::writer::Part;
@@ -36,14 +38,23 @@ pub struct Ledger {
     connection: Connection,
     path: PathBuf,
     suspects: bool,
+    patience: Arc<dyn Patience>,
 }
 
 impl Ledger {
-    /// Opens or makes the ledger of a state folder.
+    /// Opens or makes the ledger of a state folder. A full disk is not waited for.
     ///
     /// # Errors
     /// [`Kind::Io`] naming the file; [`Kind::Settings`] for a ledger of a newer version.
     pub fn open(state: &Path) -> Result<Self> {
+        Self::open_with(state, Arc::new(Never))
+    }
+
+    /// The same; a full disk is waited for, here and in whatever the ledger does, see [`crate::disk`].
+    ///
+    /// # Errors
+    /// [`Kind::Io`] naming the file; [`Kind::Settings`] for a ledger of a newer version.
+    pub fn open_with(state: &Path, patience: Arc<dyn Patience>) -> Result<Self> {
         let path = place(state);
         let open = || -> rusqlite::Result<Connection> {
             let mut connection = Connection::open(&path)?;
@@ -54,8 +65,8 @@ impl Ledger {
             connection.pragma_update(None, "synchronous", "FULL")?;
             Ok(connection)
         };
-        let connection = open().map_err(|error| Failure::io(&path, error))?;
-        let mut ledger = Self { connection, path, suspects: false };
+        let connection = patiently(&*patience, || open().map_err(|error| Trouble::sqlite(&path, &error)))?;
+        let mut ledger = Self { connection, path, suspects: false, patience };
         let version: i64 =
             ledger.run(|connection| connection.pragma_query_value(None, "user_version", |row| row.get(0)))?;
         if version > tables::VERSION {
@@ -70,24 +81,18 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Does not wait for a full disk from now on.
+    pub fn lose_patience(&mut self) {
+        self.patience = Arc::new(Never);
+    }
+
     /// The number of an identity, made where it is new.
     ///
     /// # Errors
     /// [`Kind::Io`].
     pub fn identity(&mut self, pipeline: &str, identity: &Identity) -> Result<i64> {
-        let key = params![pipeline, identity.model_version, identity.model_digest, identity.calibration_digest];
-        self.run(|connection| {
-            connection.execute(
-                "INSERT INTO identities (pipeline, model_version, model_digest, calibration_digest) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT DO UPDATE SET model_version = ?2",
-                key,
-            )?;
-            connection.query_row(
-                "SELECT id FROM identities WHERE pipeline = ?1 AND model_digest = ?2 AND calibration_digest = ?3",
-                params![pipeline, identity.model_digest, identity.calibration_digest],
-                |row| row.get(0),
-            )
-        })
+        let Identity { model_version, model_digest, calibration_digest, .. } = identity;
+        self.run(|connection| identity_of(connection, pipeline, [model_version, model_digest, calibration_digest]))
     }
 
     /// Keeps the last error of a pipeline, for `status`.
@@ -102,14 +107,38 @@ impl Ledger {
         })
     }
 
-    fn run<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&mut self.connection).map_err(|error| Failure::io(&self.path, error))
+    /// What fails for want of space has been rolled back, and is done again.
+    fn run<T>(&mut self, mut work: impl FnMut(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let Self { connection, path, patience, .. } = self;
+        patiently(&**patience, || work(connection).map_err(|error| Trouble::sqlite(path, &error)))
     }
 }
 
 /// The ledger of a state folder.
 pub(crate) fn place(state: &Path) -> PathBuf {
     state.join("ledger.sqlite")
+}
+
+/// The number of an identity by version, model and calibration. What is known already is not written.
+fn identity_of(connection: &Connection, pipeline: &str, judge: [&str; 3]) -> rusqlite::Result<i64> {
+    let known = connection.query_row(
+        "SELECT id, model_version = ?4 FROM identities WHERE pipeline = ?1 AND model_digest = ?2 AND calibration_digest = ?3",
+        params![pipeline, judge[1], judge[2], judge[0]],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    );
+    match optional(known)? {
+        Some((id, true)) => return Ok(id),
+        Some((id, false)) => {
+            connection.execute("UPDATE identities SET model_version = ?1 WHERE id = ?2", params![judge[0], id])?;
+            return Ok(id);
+        }
+        None => {}
+    }
+    connection.execute(
+        "INSERT INTO identities (pipeline, model_version, model_digest, calibration_digest) VALUES (?1, ?2, ?3, ?4)",
+        params![pipeline, judge[0], judge[1], judge[2]],
+    )?;
+    Ok(connection.last_insert_rowid())
 }
 
 fn now() -> i64 {

@@ -31,6 +31,7 @@ pub mod store;
 pub mod train;
 
 pub mod daemon;
+pub mod disk;
 pub mod ledger;
 pub mod report;
 pub mod watch;

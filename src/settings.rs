@@ -44,6 +44,8 @@ pub struct Settings {
     pub queue_frames: usize,
     /// Bytes of images in memory between reading and writing; a single larger image still passes, alone.
     pub queue_bytes: u64,
+    /// Bytes that must be free on the disk of the state folder: below, intake pauses until a tenth more is free. 0 is no bound.
+    pub min_free: u64,
     /// What a file may ask for.
     pub limits: Limits,
     /// How closed days of many parts become few.
@@ -70,6 +72,7 @@ impl Default for Settings {
             queue_files: 256,
             queue_frames: 256,
             queue_bytes: 256 << 20,
+            min_free: 512 << 20,
             limits: Limits::default(),
             compaction: Compaction::default(),
             retention: Retention::default(),

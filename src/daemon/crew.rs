@@ -16,6 +16,7 @@ use super::intake::{self, Feeder, Intake};
 use super::judge::Bench;
 use super::lane::Lane;
 use super::progress::Progress;
+use super::space::Space;
 use super::stages::{Job, Stop};
 use super::work::Work;
 use super::write::{Batch, Flush, Writer};
@@ -49,6 +50,7 @@ pub struct Crew {
     pub depths: Arc<Depths>,
     /// Why the service is not ready; anybody of the crew may say so.
     pub condition: Arc<Condition>,
+    space: Arc<Space>,
     /// When the stages were started.
     pub started: Instant,
     /// The writer's and the upkeep's.
@@ -64,8 +66,9 @@ impl Crew {
         events: &UnboundedSender<Ended>,
         condition: Arc<Condition>,
         progress: Arc<Progress>,
+        space: Arc<Space>,
     ) -> Result<Self> {
-        let (stop, flight) = (Arc::<Stop>::default(), Arc::<Flight>::default());
+        let (stop, flight) = (space.stop().clone(), Arc::<Flight>::default());
         let (jobs, job_queue) = bounded(settings.queue_files);
         let (items, item_queue) = bounded(settings.queue_frames);
         let (rows, row_queue) = bounded(settings.queue_frames);
@@ -76,7 +79,8 @@ impl Crew {
         depths.add("rows", move || in_rows.len() as u64);
         let flush = Flush { rows: settings.flush_rows, bytes: settings.flush_bytes, age };
         let (flight_too, progress_too) = (flight.clone(), progress.clone());
-        let (ledger, gate) = (Ledger::open(&settings.state)?, Gate::default());
+        let ledger = Ledger::open_with(&settings.state, space.clone())?;
+        let gate = Gate::default();
         let writer = Writer {
             rows: row_queue,
             ledger,
@@ -109,6 +113,7 @@ impl Crew {
                 work: Work::new(&settings.state, &format!("decode-{worker}"))?,
                 progress: progress.clone(),
                 stop: stop.clone(),
+                space: space.clone(),
                 watched,
             };
             spawn("decode", events, move || decoder.run())?;
@@ -123,6 +128,7 @@ impl Crew {
             progress,
             depths: Arc::new(depths),
             condition,
+            space,
             started: Instant::now(),
             gate,
         })
@@ -179,10 +185,11 @@ impl Crew {
         }
     }
 
-    /// Waits until what is under way has been committed, so that new feeders do not find it again.
+    /// Waits until what is under way has been committed, so that new feeders do not find it again. What waits for space is not
+    /// waited for: what is found twice is seen to have been.
     pub fn settle_down(&self, patience: Duration) {
         let asked = Instant::now();
-        while self.progress.under_way() > 0 && asked.elapsed() < patience {
+        while self.progress.under_way() > 0 && asked.elapsed() < patience && !self.space.is_low() {
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -19,6 +19,7 @@ use rustix::fs::OFlags;
 use super::budget::{Budget, Permit};
 use super::flight::Flight;
 use super::progress::Progress;
+use super::space::Space;
 use super::stages::{FileInfo, FrameInfo, Item, Job, Refusal, Stop};
 use super::work::Work;
 use crate::error::Result;
@@ -55,6 +56,8 @@ pub struct Decoder {
     pub progress: Arc<Progress>,
     /// When to end.
     pub stop: Arc<Stop>,
+    /// When to wait.
+    pub space: Arc<Space>,
     /// Whether a watcher finds a changed file again.
     pub watched: bool,
 }
@@ -76,7 +79,7 @@ impl Decoder {
     /// [`crate::error::Kind::Io`] for a broken ledger. A broken file is a row.
     pub fn run(mut self) -> Result<()> {
         while let Ok(job) = self.jobs.recv() {
-            if self.stop.is_over() {
+            if self.stop.is_over() || !self.space.pass() {
                 continue;
             }
             let progress = self.progress.clone();

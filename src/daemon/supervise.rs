@@ -16,6 +16,7 @@ use super::intake::{self, Intake};
 use super::lane::{Lane, Plan};
 use super::progress::{Progress, Summary};
 use super::pulse::{Pulse, notify, patience};
+use super::space::{Measure, Space, disk_of};
 use super::upkeep::Upkeep;
 use super::work;
 use crate::error::{Failure, Kind, Result};
@@ -47,6 +48,14 @@ pub struct Orders<'a> {
 /// [`Kind::Locked`] for a second process on a state folder; what [`Orders::load`] fails with; [`Kind::Io`] when an inbox, the disk
 /// or the ledger fails; [`Kind::Internal`] when a device does.
 pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
+    run_on(settings, orders, disk_of(&settings.state))
+}
+
+/// The same, on a disk as it is measured.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result<Summary> {
     let watched = matches!(orders.intake, Intake::Watch { .. });
     let board = Arc::new(Board::new(&settings.state, patience(), watched)?);
     board.condition.set(Reason::Starting, "models are being loaded and inboxes opened");
@@ -58,8 +67,9 @@ pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
     let roots = inboxes(settings, orders, &plans)?;
     let _lock = Lock::take(&settings.state)?;
     let server = watched.then(|| Server::start(settings, board.clone())).transpose()?;
-    let mut ledger = Ledger::open(&settings.state)?;
-    let mut store = Store::open(&settings.state)?;
+    let space = Space::new(settings.min_free, disk, board.condition.clone(), Arc::default())?;
+    let mut ledger = Ledger::open_with(&settings.state, space.clone())?;
+    let mut store = Store::open_with(&settings.state, space.clone())?;
     settle(&mut ledger, &mut store)?;
     ledger.blame(&work::left_behind(&settings.state)?)?;
     let suspects = ledger.suspects()?;
@@ -70,9 +80,12 @@ pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
     runtime.block_on(async {
         let (sender, events) = unbounded_channel();
         let (condition, progress) = (board.condition.clone(), board.progress.clone());
-        let mut crew = Crew::start(settings, store, watched, &sender, condition, progress)?;
+        let mut crew = Crew::start(settings, store, watched, &sender, condition, progress, space.clone())?;
         board.show(&crew.depths);
         let lanes = enter(plans, &mut ledger, &crew.progress)?;
+        // From here on signals are heard by who must not be waiting for a disk.
+        ledger.lose_patience();
+        let _looking = space.keep_looking()?;
         remember(&settings.state, &crew.progress)?;
         crew.feed(&lanes, &roots, &orders.intake, &suspects)?;
         let lasting = matches!(orders.intake, Intake::Watch { once: false });

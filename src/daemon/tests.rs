@@ -3,6 +3,8 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use polars::prelude::*;
@@ -120,6 +122,38 @@ fn settings(root: &Path) -> Settings {
 fn once(settings: &Settings, inbox: &Path, digest: &str, pause: Duration) -> Result<Summary> {
     let load = || Ok(vec![plan(inbox, digest, pause)]);
     run(settings, &Orders { intake: Intake::Watch { once: true }, load: &load, view: None })
+}
+
+#[test]
+fn nothing_new_is_decoded_below_min_free_until_there_is_space() {
+    let house = House::new();
+    for index in 0..20 {
+        house.drop_image(&format!("{index:02}.png"), 100 + index);
+    }
+    let free = Arc::new(AtomicU64::new(1));
+    let (seen, looks) = (free.clone(), Arc::new(AtomicU64::new(0)));
+    let counted = looks.clone();
+    let disk = Box::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok((seen.load(Ordering::Relaxed), u64::MAX))
+    });
+    let settings = Settings { min_free: 1000, ..house.settings.clone() };
+    let inbox = house.inbox();
+    let run = std::thread::spawn(move || {
+        let load = || Ok(vec![plan(&inbox, "m", Duration::ZERO)]);
+        let orders = Orders { intake: Intake::Watch { once: true }, load: &load, view: None };
+        supervise::run_on(&settings, &orders, disk)
+    });
+    // Two looks and more: the files have long settled, and wait.
+    while looks.load(Ordering::Relaxed) < 4 {
+        assert!(!run.is_finished());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(house.rows("scores").height(), 0);
+    free.store(5000, Ordering::Relaxed);
+    let summary = run.join().unwrap().unwrap();
+    assert_eq!((summary.scored, summary.unfinished), (20, 0));
+    assert_eq!(house.rows("scores").height(), 20);
 }
 
 /// Sources and scores of a table, sorted; no rows where there is no table.

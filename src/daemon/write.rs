@@ -15,6 +15,7 @@ use super::flight::{Flight, Key, Waiting};
 use super::progress::Progress;
 use super::stages::{FileInfo, Refusal, Row};
 use super::tables::Tables;
+use crate::disk::is_given_up;
 use crate::error::Result;
 use crate::image::Rejection;
 use crate::ledger::{FileRow, Ledger, Outcome, Scoring};
@@ -79,11 +80,21 @@ struct Ended {
 }
 
 impl Writer {
-    /// Writes until there are no more rows; then what is left.
+    /// Writes until there are no more rows, then what is left; or until a stop finds it waiting for a full disk.
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`] when the disk or the ledger fails: nothing is acknowledged that is not there.
     pub fn run(mut self) -> Result<()> {
+        match self.write_all() {
+            Err(failure) if is_given_up(&failure) => {
+                warn!(error = %failure.message, "stopped while the disk is full, the next start reads the rest again");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn write_all(&mut self) -> Result<()> {
         loop {
             match self.next() {
                 Ok(row) => self.add(row)?,
@@ -230,7 +241,7 @@ impl Writer {
         let names: Vec<Part> = parts.iter().map(|(part, _)| part.clone()).collect();
         let id = self.ledger.prepare(&names, files)?;
         for (part, frame) in &mut parts {
-            self.store.stage(part, frame, &|| self.progress.write.beat())?;
+            self.store.stage(part, frame)?;
             *frame = polars::prelude::DataFrame::empty();
             self.progress.write.beat();
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::disk::Trouble;
 use crate::error::{Failure, Kind, Result};
 
 /// Holds a state folder until it is dropped or the process ends, however it ends.
@@ -24,7 +25,7 @@ impl Lock {
             Failure::io(state, error).hint("name another state folder with --state, or make this one writable")
         })?;
         let path = state.join("lock");
-        let io = |error: std::io::Error| Failure::io(&path, error);
+        let io = |error: std::io::Error| Failure::from(Trouble::io(&path, &error));
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -33,8 +34,11 @@ impl Lock {
             Err(error) => return Err(io(error.into())),
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
-        writeln!(file, "{}", std::process::id()).map_err(io)?;
-        Ok(Self { _file: file })
+        match writeln!(file, "{}", std::process::id()) {
+            // The number is for people: a full disk is no reason not to start and wait.
+            Err(error) if !matches!(Trouble::io(&path, &error), Trouble::Full(_)) => Err(io(error)),
+            _ => Ok(Self { _file: file }),
+        }
     }
 
     /// Whether a process holds the state folder now.

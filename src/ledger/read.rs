@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use super::scoring::{Scoring, scoring};
 use super::{optional, place};
+use crate::disk::Trouble;
 use crate::error::{Failure, Result};
 use crate::watch::{Known, Stat};
 
@@ -141,6 +142,6 @@ impl Reader {
     }
 
     fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.connection).map_err(|error| Failure::io(&self.path, error))
+        work(&self.connection).map_err(|error| Trouble::sqlite(&self.path, &error).into())
     }
 }

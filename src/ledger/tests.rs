@@ -39,7 +39,7 @@ fn stage(store: &Store, part: &Part) {
         stat: Stat { size: 1, mtime_ns: 2, inode: 3 },
         identity: identity().into(),
     };
-    store.stage(part, &mut schema::rejected(&[row]).unwrap(), &|| {}).unwrap();
+    store.stage(part, &mut schema::rejected(&[row]).unwrap()).unwrap();
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_replacement_is_settled_by_whether_the_new_part_stands() {
         stat: Stat { size: 1, mtime_ns: 2, inode: 3 },
         identity: identity().into(),
     };
-    store.stage(&new, &mut schema::rejected(&[row(), row()]).unwrap(), &|| {}).unwrap();
+    store.stage(&new, &mut schema::rejected(&[row(), row()]).unwrap()).unwrap();
     store.publish(&new).unwrap();
     settle(&mut ledger, &mut store).unwrap();
     assert!(store.is_published(&new) && !old.iter().any(|part| store.is_published(part)));

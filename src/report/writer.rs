@@ -1,24 +1,23 @@
 //! Parquet files that are whole or not there: staged outside the tree, checked, synced, renamed, and the folders synced.
+//! What becomes of a batch when the disk fails stands in [`crate::disk`].
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use polars::prelude::*;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use tracing::warn;
 
 use super::schema::{SCHEMA_VERSION, Table};
+use crate::disk::{Listening, Never, Patience, Trouble, patiently};
 use crate::error::{Failure, Kind, Result};
 
 /// Rows of a row group: many small groups read slowly, one large one cannot be skipped.
 const ROW_GROUP: usize = 100_000;
-/// Pause before a full disk is tried again.
-const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// One file of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,20 +55,29 @@ pub struct Store {
     reports: PathBuf,
     staging: PathBuf,
     known: HashSet<PathBuf>,
+    patience: Arc<dyn Patience>,
 }
 
 impl Store {
-    /// Makes the folders.
+    /// Makes the folders. A full disk is not waited for.
     ///
     /// # Errors
     /// [`Kind::Io`] naming the folder.
     pub fn open(state: &Path) -> Result<Self> {
-        let store = Self { reports: state.join("reports"), staging: state.join("staging"), known: HashSet::new() };
-        for folder in [&store.reports, &store.staging] {
-            std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
+        Self::open_with(state, Arc::new(Never))
+    }
+
+    /// The same; a full disk is waited for, here and in whatever the store does.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] naming the folder.
+    pub fn open_with(state: &Path, patience: Arc<dyn Patience>) -> Result<Self> {
+        let (reports, staging) = (state.join("reports"), state.join("staging"));
+        for folder in [&reports, &staging] {
+            patiently(&*patience, || std::fs::create_dir_all(folder).map_err(|error| Trouble::io(folder, &error)))?;
         }
-        sync_folder(state)?;
-        Ok(store)
+        patiently(&*patience, || synced(state))?;
+        Ok(Self { reports, staging, known: HashSet::new(), patience })
     }
 
     /// The root of the report tables.
@@ -77,31 +85,17 @@ impl Store {
         &self.reports
     }
 
-    /// Writes one part in staging, reads its footer back and syncs it. A full disk is waited for.
+    /// Writes one part in staging, reads its footer back and syncs it.
     ///
     /// # Errors
     /// [`Kind::Io`] or [`Kind::Internal`]; an fsync error among them is final, as nobody knows what is on the disk then.
-    pub fn stage(&self, part: &Part, rows: &mut DataFrame, waiting: &dyn Fn()) -> Result<()> {
+    pub fn stage(&self, part: &Part, rows: &mut DataFrame) -> Result<()> {
         let path = self.staging.join(part.staged());
-        while let Err(error) = write_file(&path, rows) {
-            if !disk_full(&error) {
-                return Err(Failure::io(&path, error));
-            }
-            warn!(path = %path.display(), "disk full, waiting for space");
-            let _ = std::fs::remove_file(&path);
-            waiting();
-            std::thread::sleep(DISK_FULL_PAUSE);
-        }
-        let file = File::open(&path).map_err(|error| Failure::io(&path, error))?;
-        let read = file
-            .try_clone()
-            .map_err(PolarsError::from)
-            .and_then(|copy| ParquetReader::new(copy).num_rows())
-            .map_err(|error| Failure::io(&path, error))?;
-        if read != part.rows {
-            return Err(Failure::new(Kind::Internal, format!("{}: {read} rows, not {}", path.display(), part.rows)));
-        }
-        file.sync_all().map_err(|error| Failure::io(&path, error))
+        patiently(&*self.patience, || {
+            // Always a file of its own: what a first try left in the kernel belongs to the first try.
+            remove_file(&path)?;
+            write_file(&path, rows, part.rows).inspect_err(|_| drop(std::fs::remove_file(&path)))
+        })
     }
 
     /// Makes the staged names durable; after this a batch can always be completed.
@@ -109,7 +103,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Io`].
     pub fn sync_staging(&self) -> Result<()> {
-        sync_folder(&self.staging)
+        patiently(&*self.patience, || synced(&self.staging))
     }
 
     /// Renames a staged part into the tree and syncs the folders.
@@ -120,15 +114,19 @@ impl Store {
         let place = self.reports.join(part.place());
         let folder = place.parent().unwrap_or(&self.reports).to_path_buf();
         let staged = self.staging.join(part.staged());
-        loop {
-            self.make_folder(&folder)?;
-            match renameat_with(CWD, &staged, CWD, &place, RenameFlags::NOREPLACE) {
-                Ok(()) => return sync_folder(&folder),
-                // Emptied by retention or compaction, and removed, since it was made.
-                Err(Errno::NOENT) if self.known.remove(&folder) && staged.exists() => {}
-                Err(error) => return Err(Failure::io(&place, error)),
+        let patience = self.patience.clone();
+        patiently(&*patience, || {
+            loop {
+                self.make_folder(&folder)?;
+                match renameat_with(CWD, &staged, CWD, &place, RenameFlags::NOREPLACE) {
+                    Ok(()) => return Ok(()),
+                    // Emptied by retention or compaction, and removed, since it was made.
+                    Err(Errno::NOENT) if self.known.remove(&folder) && staged.exists() => {}
+                    Err(error) => return Err(Trouble::io(&place, &error.into())),
+                }
             }
-        }
+        })?;
+        patiently(&*patience, || synced(&folder))
     }
 
     /// Whether a part stands in the tree.
@@ -202,11 +200,11 @@ impl Store {
     }
 
     /// Makes a folder of the tree, and every new parent durable.
-    fn make_folder(&mut self, folder: &Path) -> Result<()> {
+    fn make_folder(&mut self, folder: &Path) -> Result<(), Trouble> {
         if !self.known.contains(folder) {
-            std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
+            std::fs::create_dir_all(folder).map_err(|error| Trouble::io(folder, &error))?;
             for parent in folder.ancestors().skip(1).take_while(|parent| parent.starts_with(&self.reports)) {
-                sync_folder(parent)?;
+                synced(parent)?;
             }
             self.known.insert(folder.to_path_buf());
         }
@@ -214,22 +212,42 @@ impl Store {
     }
 }
 
-fn write_file(path: &Path, rows: &mut DataFrame) -> PolarsResult<()> {
+/// Writes a file, reads its footer back and syncs it.
+fn write_file(path: &Path, frame: &mut DataFrame, rows: usize) -> Result<(), Trouble> {
     let version = [("anomalyd.schema_version".to_string(), SCHEMA_VERSION.to_string())];
-    let mut out = BufWriter::with_capacity(1 << 18, File::create(path)?);
-    ParquetWriter::new(&mut out)
+    let io = |error: std::io::Error| Trouble::io(path, &error);
+    let file = File::create_new(path).map_err(io)?;
+    let mut out = Listening::to(BufWriter::with_capacity(1 << 18, file));
+    let written = ParquetWriter::new(&mut out)
         .with_compression(ParquetCompression::Zstd(None))
         .with_row_group_size(Some(ROW_GROUP))
         // One column after the other: the pictures of a large frame are encoded one at a time.
         .set_parallel(false)
         .with_key_value_metadata(Some(KeyValueMetadata::from_static(version.to_vec())))
-        .finish(rows)?;
-    std::io::Write::flush(&mut out)?;
-    Ok(())
+        .finish(frame)
+        .and_then(|_| Ok(std::io::Write::flush(&mut out)?));
+    written.map_err(|error| Trouble::parquet(path, &error, out.said()))?;
+    drop(out);
+    let file = File::open(path).map_err(io)?;
+    let read = ParquetReader::new(file.try_clone().map_err(io)?)
+        .num_rows()
+        .map_err(|error| Trouble::parquet(path, &error, None))?;
+    if read != rows {
+        let message = format!("{}: {read} rows, not {rows}", path.display());
+        return Err(Trouble::Final(Failure::new(Kind::Internal, message)));
+    }
+    file.sync_all().map_err(io)
 }
 
-fn disk_full(error: &PolarsError) -> bool {
-    matches!(error, PolarsError::IO { error, .. } if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+fn remove_file(path: &Path) -> Result<(), Trouble> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Trouble::io(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn synced(folder: &Path) -> Result<(), Trouble> {
+    File::open(folder).and_then(|file| file.sync_all()).map_err(|error| Trouble::io(folder, &error))
 }
 
 fn names_in(folder: &Path) -> std::io::Result<HashSet<OsString>> {
@@ -238,7 +256,7 @@ fn names_in(folder: &Path) -> std::io::Result<HashSet<OsString>> {
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|file| file.sync_all()).map_err(|error| Failure::io(folder, error))
+    synced(folder).map_err(Failure::from)
 }
 
 #[cfg(test)]
@@ -276,7 +294,7 @@ mod tests {
             rows: 2,
         };
         let mut rows = schema::rejected(&[row(0), row(1)]).unwrap();
-        store.stage(&part, &mut rows, &|| {}).unwrap();
+        store.stage(&part, &mut rows).unwrap();
         store.sync_staging().unwrap();
         assert!(!store.is_published(&part));
         store.publish(&part).unwrap();
@@ -284,7 +302,7 @@ mod tests {
         let file = File::open(store.reports().join("rejected/pipeline=digits/date=2026-01-02/part-7.parquet")).unwrap();
         let back = ParquetReader::new(file).finish().unwrap();
         assert!(back.equals_missing(&rows));
-        store.stage(&part, &mut rows, &|| {}).unwrap();
+        store.stage(&part, &mut rows).unwrap();
         assert_eq!(store.publish(&part).unwrap_err().kind, Kind::Io, "an existing part is never replaced");
         store.clear_staging().unwrap();
         assert_eq!(std::fs::read_dir(state.path().join("staging")).unwrap().count(), 0);
