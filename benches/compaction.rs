@@ -41,7 +41,7 @@ fn make(state: &Path, [parts, rows, picture]: [usize; 3]) {
     let parts: Vec<Part> = (0..parts).map(part).collect();
     let batch = ledger.prepare(&parts, &[]).expect("ledger");
     for (number, part) in parts.iter().enumerate() {
-        store.stage(part, &mut frame(number, rows, picture), &|| {}).expect("part");
+        store.stage(part, &mut frame(number, rows, picture)).expect("part");
         store.publish(part).expect("part");
     }
     ledger.commit(batch, &[]).expect("ledger");

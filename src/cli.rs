@@ -56,6 +56,8 @@ pub enum Command {
     Status(commands::status::Args),
     /// SQL over the report tables.
     Query(commands::query::Args),
+    /// Compare the ledger with the reports, or make it anew from them.
+    Ledger(commands::ledger::Args),
     /// Merge the many parts of closed days into few, and drop what retention lets go; a running service does it by itself.
     Compact(commands::compact::Args),
     /// Draw one frame: input, reconstruction, anomaly map.

@@ -34,4 +34,6 @@ pub use supervise::{Orders, inbox_of, run};
 pub use vigil::Vigil;
 
 #[cfg(test)]
+mod history_tests;
+#[cfg(test)]
 mod tests;

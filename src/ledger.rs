@@ -4,9 +4,12 @@
 //! *committed* after its last. Rows of a prepared batch count for nobody; [`settle`] decides about them at the next start.
 
 mod batch;
+mod check;
 mod lock;
 mod read;
+mod rebuild;
 mod replace;
+mod rows;
 mod scoring;
 mod settle;
 mod suspects;
@@ -26,8 +29,10 @@ use crate::report::writer::Part;
 use crate::score::Identity;
 
 pub use batch::{FileRow, Outcome, Prepared};
+pub use check::{Audit, Finding, check};
 pub use lock::Lock;
 pub use read::{Counts, Reader};
+pub use rebuild::{Rebuilt, rebuild};
 pub use scoring::Scoring;
 pub use settle::settle;
 pub use suspects::Suspect;
@@ -55,6 +60,7 @@ impl Ledger {
     /// # Errors
     /// [`Kind::Io`] naming the file; [`Kind::Settings`] for a ledger of a newer version.
     pub fn open_with(state: &Path, patience: Arc<dyn Patience>) -> Result<Self> {
+        rebuild::finish(state)?;
         let path = place(state);
         let open = || -> rusqlite::Result<Connection> {
             let mut connection = Connection::open(&path)?;

@@ -6,6 +6,7 @@ mod integration {
     mod decode;
     mod demo;
     mod draw;
+    mod ledger;
     mod observe;
     mod packaging;
     mod query;

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod evaluate;
 pub mod inspect;
 pub mod labelled;
+pub mod ledger;
 pub mod man;
 pub mod query;
 pub mod score;
@@ -37,6 +38,7 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Status(args) => status::run(&args, settings),
         Command::Compact(args) => compact::run(&args, settings),
         Command::Query(args) => query::run(&args, settings),
+        Command::Ledger(args) => ledger::run(&args, settings),
         Command::Show(args) => show::run(&args, settings),
         Command::Inspect(args) => inspect::run(&args, settings),
         Command::Train(args) => train::run(&args, settings),

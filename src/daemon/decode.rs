@@ -153,8 +153,9 @@ impl Decoder {
         }
         let Some(ticket) = self.flight.claim(key, &file, ticket) else { return Ok(Ok(())) };
         let (skip, ending) = match self.ledger.scoring(key.0, &digest, path)? {
-            Scoring::New => (0, Outcome::Scored),
-            Scoring::Partial { frames, first } if first != path => (frames, Outcome::Resumed),
+            Scoring::New => (0, Outcome::Rejected),
+            Scoring::Partial { frames, scored: false, .. } => (frames, Outcome::Rejected),
+            Scoring::Partial { frames, first, .. } if first != path => (frames, Outcome::Resumed),
             Scoring::Partial { frames, .. } => (frames, Outcome::Scored),
             Scoring::Done { .. } => return Ok(self.items.send(Item::End(file, Outcome::Alias, Some(ticket)))),
             Scoring::Known => {
@@ -167,8 +168,11 @@ impl Decoder {
             }
         };
         Ok(match self.send_frames(&file, bytes, skip, memory) {
-            Ok(Some(Outcome::Scored)) => self.items.send(Item::End(file, ending, Some(ticket))),
-            Ok(Some(outcome)) => self.items.send(Item::End(file, outcome, Some(ticket))),
+            Ok(Some(Outcome::Scored)) if ending == Outcome::Rejected => {
+                self.items.send(Item::End(file, Outcome::Scored, Some(ticket)))
+            }
+            // What went before says how it ends, where nothing more has been scored.
+            Ok(Some(_)) => self.items.send(Item::End(file, ending, Some(ticket))),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         })
@@ -182,7 +186,7 @@ impl Decoder {
         skip: u64,
         memory: &mut Permit,
     ) -> std::result::Result<Option<Outcome>, SendError<Item>> {
-        let mut scored = skip > 0;
+        let mut scored = false;
         let mut frames = match guarded(|| image::open_within(bytes, &self.limits, &mut |bytes| memory.resize(bytes))) {
             Ok(file) => file.frames,
             Err(rejection) => {
@@ -200,7 +204,12 @@ impl Decoder {
             };
             position += 1;
             timings.decode.record(began.elapsed());
+            // After a panic a decoder is not asked again, now or in a second reading.
+            let stopped = matches!(&frame, Err(rejection) if rejection.reason == Reason::Poisonous);
             if position <= skip {
+                if stopped {
+                    break;
+                }
                 continue;
             }
             if self.stop.is_over() {
@@ -213,12 +222,11 @@ impl Decoder {
                     self.items.send(Item::Frame(info, prepared))?;
                 }
                 Err(rejection) => {
-                    let poisonous = rejection.reason == Reason::Poisonous;
                     self.items.send(Item::Refused(Refusal { file: file.clone(), index: Some(index), rejection }))?;
-                    if poisonous {
-                        break;
-                    }
                 }
+            }
+            if stopped {
+                break;
             }
             self.progress.decode.beat();
         }

@@ -18,6 +18,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::image::{Reason, Rejection};
 use crate::ledger::Suspect;
 use crate::pipeline::WatchMode;
+use crate::report::names::given_name;
 use crate::watch::{Found, Hints, Inbox, Known, Stat, files_below, stat_of};
 
 /// Time after which an idle intake looks whether it should stop.
@@ -120,8 +121,7 @@ impl Feeder {
                 Box::new(std::iter::once(path.clone()))
             };
             for path in inside {
-                let name: PathBuf =
-                    path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect();
+                let name = given_name(&path);
                 // A file named by a link is the file it leads to.
                 let target = path.canonicalize().unwrap_or(path);
                 let Some(stat) = stat_of(&target) else { continue };

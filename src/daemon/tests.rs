@@ -85,28 +85,28 @@ fn plan(inbox: &Path, digest: &str, pause: Duration) -> Plan {
     Plan { pipeline, judge: Box::new(Mean { identity, pause }) }
 }
 
-struct House {
-    root: tempfile::TempDir,
-    settings: Settings,
+pub(super) struct House {
+    pub root: tempfile::TempDir,
+    pub settings: Settings,
 }
 
 impl House {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("inbox")).unwrap();
         let settings = settings(root.path());
         Self { root, settings }
     }
 
-    fn inbox(&self) -> PathBuf {
+    pub fn inbox(&self) -> PathBuf {
         self.root.path().join("inbox")
     }
 
-    fn drop_image(&self, name: &str, value: u16) {
+    pub fn drop_image(&self, name: &str, value: u16) {
         write_image(&self.inbox().join(name), value);
     }
 
-    fn once(&self, digest: &str) -> Summary {
+    pub fn once(&self, digest: &str) -> Summary {
         once(&self.settings, &self.inbox(), digest, Duration::ZERO).unwrap()
     }
 
@@ -157,7 +157,7 @@ fn nothing_new_is_decoded_below_min_free_until_there_is_space() {
 }
 
 /// Sources and scores of a table, sorted; no rows where there is no table.
-fn rows(state: &Path, table: &str) -> DataFrame {
+pub(super) fn rows(state: &Path, table: &str) -> DataFrame {
     let folder = state.join("reports").join(table);
     let parts = walkdir::WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());
     let frames: Vec<DataFrame> =
@@ -165,7 +165,7 @@ fn rows(state: &Path, table: &str) -> DataFrame {
     frames.into_iter().reduce(|all, part| all.vstack(&part).unwrap()).unwrap_or_default()
 }
 
-fn texts(frame: &DataFrame, column: &str) -> Vec<String> {
+pub(super) fn texts(frame: &DataFrame, column: &str) -> Vec<String> {
     if frame.width() == 0 {
         return Vec::new();
     }
@@ -175,7 +175,7 @@ fn texts(frame: &DataFrame, column: &str) -> Vec<String> {
     texts
 }
 
-fn png(value: u16) -> Vec<u8> {
+pub(super) fn png(value: u16) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, SIDE as u32, SIDE as u32);
     encoder.set_color(png::ColorType::Grayscale);
@@ -239,7 +239,7 @@ fn the_same_content_is_scored_once_and_an_overwritten_file_anew() {
 }
 
 /// Gives a file another time, as `touch` does.
-fn touch(path: &Path, seconds: u64) {
+pub(super) fn touch(path: &Path, seconds: u64) {
     let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     std::fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
 }
@@ -371,7 +371,19 @@ fn what_is_said_of_a_whole_file_is_committed_with_its_end() {
 }
 
 #[test]
-fn files_given_by_path_are_named_as_they_were_given() {
+fn a_batch_that_ends_between_a_rejection_and_its_file_forgets_no_other_name() {
+    let mut house = House::new();
+    house.settings.flush_rows = 1;
+    let names: Vec<String> = (0..6).map(|index| format!("empty-{index}")).collect();
+    for name in &names {
+        std::fs::write(house.inbox().join(name), b"").unwrap();
+    }
+    assert_eq!(house.once("m").unfinished, 0);
+    assert_eq!(texts(&house.rows("rejected"), "source"), names);
+}
+
+#[test]
+fn files_given_by_path_have_names_that_lead_nowhere_else() {
     let house = House::new();
     house.drop_image("a.png", 1);
     house.drop_image("b.png", 2);
@@ -380,7 +392,8 @@ fn files_given_by_path_are_named_as_they_were_given() {
     let orders = Orders { intake: Intake::Paths(paths), load: &load, view: None };
     let summary = run(&house.settings, &orders).unwrap();
     assert_eq!((summary.scored, summary.unfinished), (2, 0));
-    assert_eq!(texts(&house.rows("scores"), "source")[0], house.inbox().join("a.png").display().to_string());
+    let name = house.inbox().join("a.png");
+    assert_eq!(texts(&house.rows("scores"), "source")[0], name.strip_prefix("/").unwrap().display().to_string());
     let missing = Orders { intake: Intake::Paths(vec!["nowhere".into()]), load: &load, view: None };
     assert_eq!(run(&house.settings, &missing).unwrap_err().kind, crate::error::Kind::Io);
 }
@@ -420,7 +433,7 @@ fn victim() {
     once(&settings(&root), &root.join("inbox"), "m", Duration::from_millis(4)).unwrap();
 }
 
-fn spawn_victim(house: &House) -> std::process::Child {
+pub(super) fn spawn_victim(house: &House) -> std::process::Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "daemon::tests::victim", "--quiet"]).env(VICTIM, house.root.path());
     command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()

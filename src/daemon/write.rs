@@ -68,6 +68,7 @@ pub struct Batch {
 struct Open {
     file: Arc<FileInfo>,
     frames: u64,
+    scored: bool,
     rejections: Vec<(Option<u32>, Rejection)>,
 }
 
@@ -123,7 +124,8 @@ impl Writer {
         self.progress.write.beat();
         match row {
             Row::Scored(frame, verdict, scored_at) => {
-                self.batch.open(&frame.file).frames += 1;
+                let open = self.batch.open(&frame.file);
+                (open.frames, open.scored) = (open.frames + 1, true);
                 let lane = frame.file.lane.clone();
                 let bytes = self.batch.tables(&lane.name).score(frame, *verdict, scored_at);
                 self.batch.bytes += bytes;
@@ -207,7 +209,6 @@ impl Writer {
         let _at_work = progress.write.begin();
         let began = Instant::now();
         let mut batch = std::mem::take(&mut self.batch);
-        self.batch.open = batch.open.iter().filter_map(|(address, open)| Some((*address, open.unsaid()?))).collect();
         let now = Utc::now();
         let (date, name) = (now.format("%Y-%m-%d").to_string(), now.format("%Y%m%dT%H%M%S%6fZ").to_string());
         let mut parts = Vec::new();
@@ -221,13 +222,13 @@ impl Writer {
             }
         }
         let mut files: Vec<FileRow> = batch.ended.iter().map(|ended| ended.row.clone()).collect();
-        files.extend(
-            batch
-                .open
-                .values()
-                .filter(|open| open.frames > 0)
-                .map(|open| file_row(&open.file, Outcome::Partial, open.frames)),
-        );
+        for open in batch.open.values().filter(|open| open.frames > 0) {
+            let outcome = if open.scored || self.is_begun(&open.file)? { Outcome::Partial } else { Outcome::Refused };
+            files.push(file_row(&open.file, outcome, open.frames));
+        }
+        // Whose end is still to come goes on in the next batch, with what is to be said of those that have the same content.
+        let rest = batch.open.drain().map(|(address, open)| (address, Open { frames: 0, scored: false, ..open }));
+        self.batch.open = rest.collect();
         self.write(parts, &files)?;
         for pipeline in batch.tables.keys() {
             self.progress.tally(pipeline).committed(began.elapsed());
@@ -235,9 +236,13 @@ impl Writer {
         self.acknowledge(batch)
     }
 
+    /// Whether frames of a file's content were scored before this batch.
+    fn is_begun(&mut self, file: &FileInfo) -> Result<bool> {
+        let Some((identity, digest)) = key(file) else { return Ok(false) };
+        Ok(matches!(self.ledger.scoring(identity, &digest, bytes(file))?, Scoring::Partial { scored: true, .. }))
+    }
+
     fn write(&mut self, mut parts: Vec<(Part, polars::prelude::DataFrame)>, files: &[FileRow]) -> Result<()> {
-        let gate = self.gate.clone();
-        let _held = gate.enter();
         let names: Vec<Part> = parts.iter().map(|(part, _)| part.clone()).collect();
         let id = self.ledger.prepare(&names, files)?;
         for (part, frame) in &mut parts {
@@ -248,6 +253,9 @@ impl Writer {
         if !names.is_empty() {
             self.store.sync_staging()?;
         }
+        // Not before: who waits for space in staging must not keep retention from making some.
+        let gate = self.gate.clone();
+        let _held = gate.enter();
         for part in &names {
             self.store.publish(part)?;
         }
@@ -311,15 +319,6 @@ impl Writer {
     }
 }
 
-impl Open {
-    /// What waits for the file's end, for the next batch.
-    fn unsaid(&self) -> Option<Self> {
-        let whole = self.rejections.iter().filter(|(index, _)| index.is_none());
-        let rejections: Vec<_> = whole.cloned().collect();
-        (!rejections.is_empty()).then(|| Self { file: self.file.clone(), frames: 0, rejections })
-    }
-}
-
 impl Batch {
     fn tables(&mut self, pipeline: &str) -> &mut Tables {
         self.since.get_or_insert_with(Instant::now);
@@ -327,7 +326,7 @@ impl Batch {
     }
 
     fn open(&mut self, file: &Arc<FileInfo>) -> &mut Open {
-        let fresh = || Open { file: file.clone(), frames: 0, rejections: Vec::new() };
+        let fresh = || Open { file: file.clone(), frames: 0, scored: false, rejections: Vec::new() };
         self.open.entry(address(file)).or_insert_with(fresh)
     }
 

@@ -22,6 +22,8 @@ pub enum Outcome {
     Seen,
     /// Some of its frames have rows, more will follow.
     Partial,
+    /// The same, and none of these rows is in `scores`: as what is rejected is rejected under each name, they count for this one.
+    Refused,
 }
 
 impl Outcome {
@@ -32,6 +34,7 @@ impl Outcome {
             Self::Alias => "alias",
             Self::Seen => "seen",
             Self::Partial => "partial",
+            Self::Refused => "refused",
         }
     }
 }
@@ -95,7 +98,7 @@ impl Ledger {
                 "DELETE FROM files WHERE id IN (SELECT old.id FROM files AS done JOIN files AS old
                  ON old.digest = done.digest AND old.identity = done.identity AND old.path = done.path
                  WHERE done.batch = ?1 AND old.batch < ?1 AND (done.outcome = 'seen' AND old.outcome = 'seen'
-                 OR done.outcome IN ('scored', 'rejected') AND old.outcome = 'partial'))",
+                 OR done.outcome IN ('scored', 'rejected') AND old.outcome IN ('partial', 'refused')))",
                 [batch],
             )?;
             if suspects {

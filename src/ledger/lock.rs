@@ -1,13 +1,18 @@
 //! One process a state folder.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::process::umask;
 
 use crate::disk::Trouble;
 use crate::error::{Failure, Kind, Result};
+
+/// What files of the state folder are kept from: writing by the group, everything by others.
+const NOT_OTHERS: Mode = Mode::WGRP.union(Mode::RWXO);
 
 /// Holds a state folder until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
@@ -16,14 +21,22 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Makes the state folder and takes its lock.
+    /// Makes the state folder and takes its lock. Whatever the process makes from then on is at most for its user and group.
     ///
     /// # Errors
-    /// [`Kind::Locked`] naming the holder; [`Kind::Io`] where the folder cannot be made or written.
+    /// [`Kind::Locked`] naming the holder; [`Kind::Settings`] for a folder that everybody may write to; [`Kind::Io`] where the
+    /// folder cannot be made or written.
     pub fn take(state: &Path) -> Result<Self> {
-        std::fs::create_dir_all(state).map_err(|error| {
+        umask(umask(NOT_OTHERS) | NOT_OTHERS);
+        DirBuilder::new().recursive(true).mode(0o750).create(state).map_err(|error| {
             Failure::io(state, error).hint("name another state folder with --state, or make this one writable")
         })?;
+        let mode = std::fs::metadata(state).map_err(|error| Failure::io(state, error))?.permissions().mode();
+        if mode & 0o002 != 0 {
+            let message = format!("state folder {}: everybody may write to it", state.display());
+            return Err(Failure::new(Kind::Settings, message)
+                .hint(format!("who can write there can change reports and ledger: chmod o-w {}", state.display())));
+        }
         let path = state.join("lock");
         let io = |error: std::io::Error| Failure::from(Trouble::io(&path, &error));
         let mut file =

@@ -64,7 +64,8 @@ impl Reader {
         self.run(|connection| scoring(connection, identity, digest, path))
     }
 
-    /// The files that ended under an identity; of a name's several contents, the last.
+    /// The files that ended under an identity; of a name's several contents, the last. Those of a rebuilt ledger are looked at once
+    /// more, where they can be read.
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
@@ -72,7 +73,8 @@ impl Reader {
         self.run(|connection| {
             let mut query = connection.prepare(
                 "SELECT files.path, files.size, files.mtime_ns, files.inode FROM files JOIN batches ON batches.id = files.batch
-                 WHERE files.identity = ?1 AND batches.committed = 1 AND files.outcome <> 'partial' ORDER BY files.id",
+                 WHERE files.identity = ?1 AND batches.committed = 1 AND files.outcome NOT IN ('partial', 'refused')
+                 AND (files.inode <> 0 OR files.digest IS NULL) ORDER BY files.id",
             )?;
             let mut rows = query.query([identity])?;
             let mut known = Known::default();
@@ -141,7 +143,7 @@ impl Reader {
         })
     }
 
-    fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    pub(super) fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         work(&self.connection).map_err(|error| Trouble::sqlite(&self.path, &error).into())
     }
 }

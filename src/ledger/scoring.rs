@@ -17,6 +17,8 @@ pub enum Scoring {
         frames: u64,
         /// The name it was begun under, bytes.
         first: Vec<u8>,
+        /// Whether one of these rows is in `scores`.
+        scored: bool,
     },
     /// Every frame has a row, under another name.
     Done {
@@ -68,7 +70,7 @@ pub(super) fn scoring(
         );
         connection.prepare_cached(&sql)?.exists(params![&digest[..], identity, path])
     };
-    if named("<> 'partial'")? {
+    if named("NOT IN ('partial', 'refused')")? {
         return Ok(Scoring::Known);
     }
     let (done, frames): (bool, i64) = connection
@@ -78,7 +80,7 @@ pub(super) fn scoring(
              AND files.outcome IN ('scored', 'partial') AND batches.committed = 1",
         )?
         .query_row(params![&digest[..], identity], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if done && named("= 'partial'")? {
+    if done && named("IN ('partial', 'refused')")? {
         return Ok(Scoring::Known);
     }
     let first = connection
@@ -88,9 +90,21 @@ pub(super) fn scoring(
              AND batches.committed = 1 ORDER BY files.id LIMIT 1",
         )?
         .query_row(params![&digest[..], identity], |row| row.get(0));
+    let refused = |path: &[u8]| -> rusqlite::Result<i64> {
+        connection
+            .prepare_cached(
+                "SELECT coalesce(sum(files.frames), 0) FROM files JOIN batches ON batches.id = files.batch
+                 WHERE files.digest = ?1 AND files.identity = ?2 AND files.path = ?3 AND files.outcome = 'refused'
+                 AND batches.committed = 1",
+            )?
+            .query_row(params![&digest[..], identity, path], |row| row.get(0))
+    };
     Ok(match (optional(first)?, done) {
-        (None, _) => Scoring::New,
         (Some(first), true) => Scoring::Done { first },
-        (Some(first), false) => Scoring::Partial { frames: frames as u64, first },
+        (Some(first), false) => Scoring::Partial { frames: (frames + refused(&first)?) as u64, first, scored: true },
+        (None, _) => match refused(path)? {
+            0 => Scoring::New,
+            frames => Scoring::Partial { frames: frames as u64, first: path.to_vec(), scored: false },
+        },
     })
 }

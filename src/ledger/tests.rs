@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 use crate::report::schema::{self, RejectedRow};
 use crate::report::writer::Store;
@@ -73,7 +75,7 @@ fn frames_of_an_unfinished_file_are_remembered() {
         ledger.commit(batch, &files).unwrap();
         assert_eq!(
             reader.scoring(id, &[1; 32], b"x").unwrap(),
-            Scoring::Partial { frames: total, first: b"cube".to_vec() }
+            Scoring::Partial { frames: total, first: b"cube".to_vec(), scored: true }
         );
     }
     let files = [file(id, "cube", 1, Outcome::Scored, 2)];
@@ -200,6 +202,32 @@ fn a_second_holder_is_refused_with_the_pid_of_the_first() {
     drop(first);
     assert!(!Lock::is_held(state.path()));
     Lock::take(state.path()).unwrap();
+}
+
+#[test]
+fn a_state_folder_is_not_for_others() {
+    let root = tempfile::tempdir().unwrap();
+    let state = root.path().join("state");
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let _lock = Lock::take(&state).unwrap();
+    let (mut ledger, mut store) = (Ledger::open(&state).unwrap(), Store::open(&state).unwrap());
+    committed(&mut ledger, &mut store, "1");
+    let mut seen = 0;
+    for entry in walkdir::WalkDir::new(&state).into_iter().map(std::result::Result::unwrap) {
+        let (mode, most) = (
+            entry.metadata().unwrap().permissions().mode() & 0o777,
+            if entry.file_type().is_dir() { 0o750 } else { 0o640 },
+        );
+        assert_eq!(mode & !most, 0, "{}: {mode:o}", entry.path().display());
+        seen += 1;
+    }
+    assert!(seen >= 9, "folder, lock, ledger, reports: {seen}");
+    let open = root.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let failure = Lock::take(&open).unwrap_err();
+    assert_eq!(failure.kind, Kind::Settings);
+    assert!(failure.hint.unwrap().contains("chmod"));
 }
 
 #[test]

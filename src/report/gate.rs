@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// Held by the writer from a batch's preparation to its commit, and for the moment in which a day folder is swapped. One a process:
+/// Held by the writer from a batch's first rename to its commit, and for the moment in which a day folder is swapped. One a process:
 /// the lock of the state folder keeps other processes out.
 #[derive(Debug, Clone, Default)]
 pub struct Gate(Arc<Mutex<()>>);

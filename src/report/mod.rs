@@ -7,6 +7,7 @@
 pub mod compact;
 pub mod gate;
 pub mod names;
+pub mod part;
 pub mod query;
 pub mod retention;
 pub mod rows;

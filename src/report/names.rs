@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::score::Identity;
 
@@ -14,6 +14,17 @@ pub fn frame_id(file_digest: &str, frame_index: u32, identity: &Identity) -> Str
         hasher.update(part.as_bytes()).update(b"\n");
     }
     hasher.finalize().to_hex()[..16].to_string()
+}
+
+/// What reports call a file that was given by its path: relative, below the working folder where it lies there, else below the
+/// root. Never out of anything: there is no `..` in it.
+pub fn given_name(path: &Path) -> PathBuf {
+    let climbs = path.components().any(|part| part == Component::ParentDir);
+    let whole = if climbs { path.canonicalize() } else { std::path::absolute(path) };
+    let whole = whole.unwrap_or_else(|_| path.to_path_buf());
+    let here = std::env::current_dir().unwrap_or_default();
+    let below = whole.strip_prefix(&here).unwrap_or(&whole);
+    below.components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
 /// A path as text without loss: UTF-8 as it is; a backslash and every byte that is not UTF-8 as `\xHH`.
@@ -56,6 +67,20 @@ mod tests {
         for wrong in ["a\\", "\\x", "\\xf", "\\xfg", "\\y41", "\\x+1", "\\x\u{e5}"] {
             assert_eq!(source_path(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_file_given_by_its_path_never_leads_out() {
+        let here = std::env::current_dir().unwrap();
+        for (given, name) in
+            [("./src//lib.rs", "src/lib.rs"), ("src/../src/lib.rs", "src/lib.rs"), ("/no/such.png", "no/such.png")]
+        {
+            assert_eq!(given_name(Path::new(given)), Path::new(name), "{given}");
+        }
+        assert_eq!(given_name(&here.join("src/lib.rs")), Path::new("src/lib.rs"));
+        assert_eq!(given_name(Path::new("../no/such.png")), Path::new("no/such.png"), "not there, and still not out");
+        let above = given_name(&here.join("..").join(here.file_name().unwrap()).join("Cargo.toml"));
+        assert_eq!(above, Path::new("Cargo.toml"));
     }
 
     proptest! {

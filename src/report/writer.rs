@@ -1,7 +1,7 @@
 //! Parquet files that are whole or not there: staged outside the tree, checked, synced, renamed, and the folders synced.
 //! What becomes of a batch when the disk fails stands in [`crate::disk`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind};
@@ -12,42 +12,13 @@ use polars::prelude::*;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+pub use super::part::Part;
 use super::schema::{SCHEMA_VERSION, Table};
 use crate::disk::{Listening, Never, Patience, Trouble, patiently};
 use crate::error::{Failure, Kind, Result};
 
 /// Rows of a row group: many small groups read slowly, one large one cannot be skipped.
 const ROW_GROUP: usize = 100_000;
-
-/// One file of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// Its table.
-    pub table: Table,
-    /// Its pipeline.
-    pub pipeline: String,
-    /// UTC date of the batch, `YYYY-MM-DD`.
-    pub date: String,
-    /// Name of the batch.
-    pub batch: String,
-    /// Rows in it.
-    pub rows: usize,
-}
-
-impl Part {
-    /// Where it goes, below `reports`.
-    pub fn place(&self) -> PathBuf {
-        Path::new(self.table.name())
-            .join(format!("pipeline={}", self.pipeline))
-            .join(format!("date={}", self.date))
-            .join(format!("part-{}.parquet", self.batch))
-    }
-
-    /// Its name while it is being written.
-    fn staged(&self) -> String {
-        format!("{}.{}.{}.parquet", self.batch, self.table.name(), self.pipeline)
-    }
-}
 
 /// The reports and the staging folder of a state folder; both on one filesystem.
 #[derive(Debug)]
@@ -127,6 +98,47 @@ impl Store {
             }
         })?;
         patiently(&*patience, || synced(&folder))
+    }
+
+    /// Every part that stands in the tree, in order of its place, with its rows.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] naming a part or a folder that cannot be read.
+    pub fn parts(&self) -> Result<Vec<Part>> {
+        let mut parts = Vec::new();
+        for entry in walkdir::WalkDir::new(&self.reports).min_depth(4).max_depth(4).sort_by_file_name() {
+            let entry = entry.map_err(|error| Failure::io(&self.reports, error))?;
+            let Some(part) = entry.path().strip_prefix(&self.reports).ok().and_then(Part::at) else { continue };
+            let rows = File::open(entry.path())
+                .map_err(PolarsError::from)
+                .and_then(|file| ParquetReader::new(file).num_rows())
+                .map_err(|error| Failure::from(Trouble::parquet(entry.path(), &error, None)))
+                .map_err(|failure| {
+                    failure.hint("move this part out of the reports and try again: its files are then scored anew")
+                })?;
+            parts.push(Part { rows, ..part });
+        }
+        Ok(parts)
+    }
+
+    /// Publishes what is left in staging of batches that a process died over between their first rename and their last, as
+    /// [`crate::ledger::settle`] does, where there is no ledger to ask.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn complete_staged(&mut self) -> Result<()> {
+        let dates: HashMap<String, String> = self.parts()?.into_iter().map(|part| (part.batch, part.date)).collect();
+        let entries = std::fs::read_dir(&self.staging).map_err(|error| Failure::io(&self.staging, error))?;
+        for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+            let Some((batch, rest)) = name.strip_suffix(".parquet").and_then(|name| name.split_once('.')) else {
+                continue;
+            };
+            let Some((table, pipeline)) = rest.split_once('.') else { continue };
+            if let (Some(table), Some(date)) = (Table::from_name(table), dates.get(batch).cloned()) {
+                self.publish(&Part { table, pipeline: pipeline.into(), date, batch: batch.into(), rows: 0 })?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a part stands in the tree.

@@ -34,7 +34,7 @@ impl House {
                 let keys: Vec<String> = (0..10).map(|row| format!("{day}/{number}/{row}")).collect();
                 let mut frame = DataFrame::new(10, vec![Column::new("key".into(), keys)]).unwrap();
                 let batch = ledger.prepare(std::slice::from_ref(&part), &[]).unwrap();
-                store.stage(&part, &mut frame, &|| {}).unwrap();
+                store.stage(&part, &mut frame).unwrap();
                 store.publish(&part).unwrap();
                 ledger.commit(batch, &[]).unwrap();
             }

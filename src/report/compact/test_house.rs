@@ -57,7 +57,7 @@ impl House {
             DataFrame::new(rows, vec![Column::new("key".into(), keys), Column::new("score".into(), scores)]).unwrap();
         let (mut ledger, mut store) = (self.ledger(), self.store());
         let id = ledger.prepare(std::slice::from_ref(&part), &[]).unwrap();
-        store.stage(&part, &mut frame, &|| {}).unwrap();
+        store.stage(&part, &mut frame).unwrap();
         store.publish(&part).unwrap();
         ledger.commit(id, &[]).unwrap();
         part
