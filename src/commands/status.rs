@@ -111,6 +111,7 @@ fn line(counts: Counts) -> Line {
         scored: counts.scored,
         flagged: counts.flagged,
         rejected: counts.rejected,
+        duplicates: counts.duplicates,
         rate: counts.rate,
         model_version: counts.model_version,
         last_error: counts.last_error,
@@ -198,7 +199,7 @@ fn headline(shown: &Shown) -> String {
     if daemon.ready {
         return format!("running and ready {since}");
     }
-    let stuck = daemon.stuck.iter().map(|stage| format!("\n  the {stage} stage does not move"));
+    let stuck = daemon.stuck.iter().map(|stage| format!("\n  {stage} does not move"));
     let held = daemon
         .conditions
         .iter()
@@ -216,7 +217,7 @@ fn print_line(name: &str, line: &Line) {
         line.scored,
         line.flagged,
         line.rejected,
-        count(line.duplicates),
+        line.duplicates,
         line.rate,
         seconds(line.last_commit_age_s),
         seconds(line.latency_p99_s),

@@ -94,9 +94,11 @@ impl Progress {
         self.lock().values().cloned().collect()
     }
 
-    /// Forgets the pipelines that are watched no longer.
+    /// Says which pipelines are watched, and that the others are no longer.
     pub fn keep(&self, pipelines: &[&str]) {
-        self.lock().retain(|name, _| pipelines.contains(&name.as_str()));
+        for tally in self.tallies() {
+            tally.watched.store(pipelines.contains(&tally.pipeline.as_str()), Relaxed);
+        }
     }
 
     /// Adds to a counter.

@@ -36,6 +36,7 @@ impl Pulse {
 
     /// To be called once a second or so.
     pub fn beat(&mut self) {
+        self.board.make_round();
         let stuck = self.board.stuck();
         if self.watchdog && stuck.is_empty() {
             notify(&[NotifyState::Watchdog]);

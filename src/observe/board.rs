@@ -46,6 +46,8 @@ pub struct Board {
     /// The process.
     pub process: Process,
     vigil: Vigil,
+    patience: Duration,
+    round: Mutex<Option<Instant>>,
     depths: Mutex<Weak<Depths>>,
     reasons: Mutex<BTreeSet<String>>,
 }
@@ -68,6 +70,8 @@ impl Board {
             exporter,
             process: Process::default(),
             vigil: Vigil::new(patience),
+            patience,
+            round: Mutex::default(),
             depths: Mutex::default(),
             reasons: Mutex::new(reasons),
         })
@@ -84,9 +88,19 @@ impl Board {
         depths.iter().flat_map(|depths| depths.0.iter().map(|(name, depth)| (*name, depth()))).collect()
     }
 
-    /// The stages that do not move though they have something in hand.
+    /// The stages that do not move though they have something in hand; among them the supervisor, once it has begun its rounds.
     pub fn stuck(&self) -> Vec<&'static str> {
-        self.vigil.stuck(&self.progress, &self.condition)
+        let mut stuck = self.vigil.stuck(&self.progress, &self.condition);
+        let round = *self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        if round.is_some_and(|round| round.elapsed() > self.patience) {
+            stuck.push("supervisor");
+        }
+        stuck
+    }
+
+    /// Shows that the supervisor makes its rounds.
+    pub fn make_round(&self) {
+        *self.round.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Every condition that holds or ever held, and whether it holds.
@@ -100,10 +114,14 @@ impl Board {
     /// To be called once a second.
     pub fn tick(&self, now: Instant) {
         self.progress.tallies().iter().for_each(|tally| tally.sample(now));
+        // What holds between two scrapes only has been there too.
+        self.conditions_ever();
     }
 
     /// What `/status` says.
     pub fn status(&self) -> Status {
+        let tallies = self.progress.tallies();
+        let watched = tallies.iter().filter(|tally| tally.watched.load(Relaxed));
         let conditions: Vec<Obstacle> = self.condition.list().into_iter().map(Obstacle::from).collect();
         let stuck: Vec<String> = self.stuck().into_iter().map(Into::into).collect();
         Status {
@@ -118,7 +136,7 @@ impl Board {
             open_files: self.process.open_files.load(Relaxed),
             free_bytes: self.process.free_bytes.load(Relaxed),
             depths: self.depths().into_iter().map(|(name, depth)| (name.into(), depth)).collect(),
-            pipelines: self.progress.tallies().iter().map(|tally| (tally.pipeline.clone(), line(tally))).collect(),
+            pipelines: watched.map(|tally| (tally.pipeline.clone(), line(tally))).collect(),
         }
     }
 }
@@ -190,8 +208,8 @@ pub struct Line {
     pub flagged: u64,
     /// Files and frames rejected.
     pub rejected: u64,
-    /// Files whose content had been scored under another name, since the process began.
-    pub duplicates: Option<u64>,
+    /// Files whose content had been scored under another name.
+    pub duplicates: u64,
     /// Frames scored a second, over the last minute.
     pub rate: f64,
     /// Seconds since the last commit of this process.
@@ -207,7 +225,7 @@ pub struct Line {
 }
 
 fn line(tally: &Tally) -> Line {
-    let [scored, flagged, rejected] = tally.totals();
+    let [scored, flagged, rejected, duplicates] = tally.totals();
     let model = tally.models().pop().map(|(model, _)| model);
     Line {
         waiting: Some(tally.waiting.load(Relaxed)),
@@ -216,12 +234,41 @@ fn line(tally: &Tally) -> Line {
         scored,
         flagged,
         rejected,
-        duplicates: Some(tally.duplicates.load(Relaxed)),
+        duplicates,
         rate: tally.rate(),
         last_commit_age_s: tally.last_commit().map(age_s),
         latency_p99_s: tally.latency_p99(),
         model_version: model.as_ref().map(|model| model.version.clone()),
         model_digest: model.map(|model| model.digest),
         last_error: tally.last_error(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_shows_what_hinders_and_forgets_what_a_reload_let_go() {
+        let board = Board::new(Path::new("/"), Duration::ZERO, true).unwrap();
+        let tally = board.progress.tally("digits");
+        tally.set_model("0001-ab", "abcdef");
+        board.condition.set(Reason::InboxUnreachable("digits".into()), "stale handle");
+        let status = board.status();
+        assert!(!status.ready && status.conditions[0].reason == "inbox_unreachable:digits");
+        assert_eq!(status.pipelines["digits"].model_version.as_deref(), Some("0001-ab"));
+        board.tick(Instant::now());
+        board.condition.clear(&Reason::InboxUnreachable("digits".into()));
+        assert!(board.status().ready, "the supervisor has not begun its rounds");
+        let held: Vec<_> = board.conditions_ever().into_iter().filter(|(reason, _)| reason.contains("inbox")).collect();
+        assert_eq!(held, [("inbox_unreachable:digits".to_string(), false)], "a gauge falls to 0, it does not vanish");
+        board.make_round();
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(board.status().stuck, ["supervisor"]);
+        board.progress.keep(&["stars"]);
+        assert!(board.status().pipelines.is_empty());
+        let text = board.exporter.as_ref().unwrap().render(&board);
+        let info = text.lines().find(|line| line.starts_with("anomalyd_model_info{")).unwrap();
+        assert!(info.ends_with(" 0"), "{info}");
     }
 }

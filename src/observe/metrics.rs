@@ -190,7 +190,8 @@ impl Exporter {
         for (reason, count) in tally.rejections() {
             self.count("anomalyd_rejected_total", &[labels[0], ("reason", reason)], count);
         }
-        self.gauge("anomalyd_inbox_waiting_files", &labels, tally.waiting.load(Relaxed) as f64);
+        let waiting = if tally.watched.load(Relaxed) { tally.waiting.load(Relaxed) } else { 0 };
+        self.gauge("anomalyd_inbox_waiting_files", &labels, waiting as f64);
         self.gauge("anomalyd_files_under_way", &labels, tally.under_way() as f64);
         if let Some(at) = tally.last_commit() {
             self.gauge("anomalyd_last_commit_timestamp_seconds", &labels, at.timestamp_millis() as f64 / 1e3);

@@ -38,6 +38,8 @@ pub struct Tally {
     pub waiting: AtomicU64,
     /// Whether there are more than [`Self::waiting`]: a large inbox is taken in portions.
     pub waiting_more: AtomicBool,
+    /// Whether the pipeline is watched: a reload may let one go.
+    pub watched: AtomicBool,
     /// How long the work takes.
     pub timings: Timings,
     committed_ms: AtomicI64,
@@ -55,8 +57,8 @@ pub struct Model {
 
 #[derive(Default)]
 struct Rest {
-    /// Scored, flagged, rejected.
-    before: Option<[u64; 3]>,
+    /// Scored, flagged, rejected, duplicates.
+    before: Option<[u64; 4]>,
     /// Rows in `rejected` by reason.
     rejected: BTreeMap<&'static str, u64>,
     /// The models used so far; the last is in use.
@@ -83,6 +85,7 @@ impl Tally {
             retries: zero(),
             waiting: zero(),
             waiting_more: AtomicBool::default(),
+            watched: AtomicBool::new(true),
             timings,
             committed_ms: AtomicI64::default(),
             rest: Mutex::default(),
@@ -98,17 +101,19 @@ impl Tally {
         if rest.before.is_none() {
             let counts = counts(&self.pipeline)?;
             rest.last_error = rest.last_error.take().or(counts.last_error);
-            rest.before = Some([counts.scored, counts.flagged, counts.rejected]);
+            rest.before = Some([counts.scored, counts.flagged, counts.rejected, counts.duplicates]);
         }
         Ok(())
     }
 
-    /// The counts of all processes: scored, flagged, rejected.
-    pub fn totals(&self) -> [u64; 3] {
+    /// The counts of all processes: scored, flagged, rejected, duplicates.
+    pub fn totals(&self) -> [u64; 4] {
         let rest = self.lock();
-        let [scored, flagged, rejected] = rest.before.unwrap_or_default();
+        let [scored, flagged, rejected, duplicates] = rest.before.unwrap_or_default();
         let more = rest.rejected.values().sum::<u64>();
-        [scored + self.scored.load(Relaxed), flagged + self.flagged.load(Relaxed), rejected + more]
+        let [newly_scored, newly_flagged, second_names] =
+            [&self.scored, &self.flagged, &self.duplicates].map(|count| count.load(Relaxed));
+        [scored + newly_scored, flagged + newly_flagged, rejected + more, duplicates + second_names]
     }
 
     /// Names the model in use from now on.
@@ -123,7 +128,8 @@ impl Tally {
     pub fn models(&self) -> Vec<(Model, bool)> {
         let models = self.lock().models.clone();
         let last = models.len().wrapping_sub(1);
-        models.into_iter().enumerate().map(|(at, model)| (model, at == last)).collect()
+        let watched = self.watched.load(Relaxed);
+        models.into_iter().enumerate().map(|(at, model)| (model, at == last && watched)).collect()
     }
 
     /// Adds committed rows: scored, flagged, and the reason of each that was rejected.
@@ -250,15 +256,18 @@ mod tests {
     fn what_the_ledger_had_counts_and_the_model_in_use_is_the_last_named() {
         let tally = Tally::new("digits", Timings::none());
         let error = Some((1, "old".to_string()));
-        let before = Counts { scored: 7, flagged: 2, rejected: 1, last_error: error, ..Counts::default() };
+        let before =
+            Counts { scored: 7, flagged: 2, rejected: 1, duplicates: 4, last_error: error, ..Counts::default() };
         tally.set_before(|_| Ok(before)).unwrap();
         tally.set_before(|_| panic!("it is known")).unwrap();
         tally.add_rows(3, 0, ["truncated"].into_iter());
-        assert_eq!((tally.totals(), tally.last_error().unwrap().0), ([10, 2, 2], 1));
+        assert_eq!((tally.totals(), tally.last_error().unwrap().0), ([10, 2, 2, 4], 1));
         for version in ["1", "2", "1"] {
             tally.set_model(version, "d");
         }
         let models: Vec<_> = tally.models().into_iter().map(|(model, current)| (model.version, current)).collect();
         assert_eq!(models, [("2".to_string(), false), ("1".to_string(), true)]);
+        tally.watched.store(false, Relaxed);
+        assert!(tally.models().iter().all(|(_, current)| !current), "let go by a reload");
     }
 }

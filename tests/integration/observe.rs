@@ -207,10 +207,18 @@ fn metrics_are_what_prometheus_reads_and_counters_only_rise() {
         std::fs::write(house.path(&format!("inbox/{index}.png")), image(index)).unwrap();
     }
     std::fs::write(house.path("inbox/junk.png"), "no image").unwrap();
-    house.wait_for(8);
-    let (code, text) = ask(TcpStream::connect(&address).unwrap(), "/metrics", None);
-    assert_eq!(code, 200, "{text}");
-    let first = samples(&text);
+    let scrape = || {
+        let (code, text) = ask(TcpStream::connect(&address).unwrap(), "/metrics", None);
+        assert_eq!(code, 200, "{text}");
+        samples(&text)
+    };
+    // A file ends after its frames have been counted.
+    let (mut first, started) = (scrape(), Instant::now());
+    while sum(&first, "anomalyd_files_ended_total", "digits") < 9.0 {
+        assert!(started.elapsed() < Duration::from_secs(20), "{first:?}");
+        std::thread::sleep(Duration::from_millis(50));
+        first = scrape();
+    }
     assert_eq!(sum(&first, "anomalyd_frames_scored_total", "pipeline=\"digits\""), 8.0);
     for stage in ["read", "decode", "prepare", "score"] {
         let counted = sum(&first, "anomalyd_stage_seconds_count", &format!("stage=\"{stage}\""));
@@ -339,4 +347,34 @@ fn status_does_not_wait_for_a_daemon_that_does_not_answer() {
     assert!(asked.elapsed() < Duration::from_secs(10));
     assert_eq!((&status["running"], &status["source"]), (&true.into(), &"ledger".into()));
     assert!(status["notes"][0].as_str().unwrap().contains("control.sock"), "{status}");
+}
+
+#[test]
+fn the_service_manager_hears_starting_ready_counts_and_stopping() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let manager = UnixDatagram::bind(house.path("notify")).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut command = house.command(&["watch"]);
+    command.env("NOTIFY_SOCKET", house.path("notify")).env("WATCHDOG_USEC", "120000000").stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    let mut daemon = Daemon { child, log: house.path("log") };
+    let mut heard = Vec::new();
+    let mut hear = |word: &str| {
+        let mut buffer = [0; 4096];
+        while !heard.iter().any(|text: &String| text.contains(word)) {
+            let length = manager.recv(&mut buffer).unwrap_or_else(|_| panic!("no {word} among {heard:?}"));
+            heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+        heard.iter().position(|text| text.contains(word)).unwrap()
+    };
+    assert!(hear("STATUS=starting") < hear("READY=1"));
+    hear("WATCHDOG=1");
+    std::fs::write(house.path("inbox/a.png"), image(1)).unwrap();
+    hear("0 under way, 1 scored");
+    daemon.signal(rustix::process::Signal::TERM);
+    hear("STOPPING=1");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
 }
