@@ -9,7 +9,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::ledger::{Ledger, Lock, settle};
 use crate::report::compact::days::{Choice, Day};
-use crate::report::compact::upkeep::{Chore, MIN_FREE, Outcome, Upkeep, plan};
+use crate::report::compact::upkeep::{Chore, Outcome, Upkeep, plan};
 use crate::report::gate::Gate;
 use crate::report::schema::Table;
 use crate::report::writer::Store;
@@ -75,7 +75,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         gate: Gate::default(),
         quiet: Duration::from_secs(quiet),
         patience: Duration::from_secs(args.wait),
-        min_free: MIN_FREE,
+        min_free: settings.min_free,
         stop: &|| stopped.load(std::sync::atomic::Ordering::Relaxed),
         waiting: &|day| eprintln!("{}: waiting until nobody has read it for {quiet} s", name(day)),
     };

@@ -80,7 +80,7 @@ fn rounds(settings: &Settings, gate: &Gate, stopped: &Receiver<()>) -> Result<()
         gate: gate.clone(),
         quiet: Duration::from_secs(settings.compaction.quiet_s),
         patience: PATIENCE,
-        min_free: upkeep::MIN_FREE,
+        min_free: settings.min_free,
         stop: &stop,
         waiting: &|day| debug!(folder = %day.folder.display(), "waiting until nobody reads the day"),
     };

@@ -23,9 +23,6 @@ const PACE: Duration = Duration::from_millis(20);
 /// How long the gate is tried: a writer that waits for space on a full disk holds it.
 const GATE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Bytes of free space that are left to others.
-pub const MIN_FREE: u64 = 512 << 20;
-
 /// What is to be done about a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chore {
@@ -143,13 +140,7 @@ impl Upkeep<'_> {
             quiet.look().map_err(Halt::put_off)?;
             if stop() { Err(Halt::Stopped) } else { Ok(()) }
         })?;
-        let batch = self.ledger.prepare_replacement(&built.old, &built.new).map_err(Halt::put_off)?;
-        if let Err(halt) = self.swap(day, &built, quiet, at) {
-            if !matches!(halt, Halt::Failed(_)) {
-                self.ledger.abandon(batch)?;
-            }
-            return Err(halt);
-        }
+        let batch = self.swap(day, &built, quiet, at)?;
         self.ledger.commit_replacement(batch)?;
         let outcome = Outcome::Compacted {
             parts: day.parts.len(),
@@ -163,17 +154,32 @@ impl Upkeep<'_> {
         Ok(outcome)
     }
 
-    /// Swaps as soon as nobody has read the day for long enough; at that moment no batch is on its way into it.
-    fn swap(&self, day: &Day, built: &Built, quiet: &mut Quiet, at: usize) -> Result<(), Halt> {
+    /// Swaps as soon as nobody has read the day for long enough. Returns the number of the replacement, which is to be committed.
+    fn swap(&mut self, day: &Day, built: &Built, quiet: &mut Quiet, at: usize) -> Result<i64, Halt> {
         let begun = Instant::now();
         loop {
             self.wait(day, quiet, at, begun)?;
-            let _held = self.enter()?;
-            quiet.look().map_err(Halt::put_off)?;
-            if !quiet.is_changed(at) && quiet.since(at) >= self.quiet {
-                return built.exchange();
+            let batch = self.ledger.prepare_replacement(&built.old, &built.new).map_err(Halt::put_off)?;
+            match self.exchange(built, quiet, at) {
+                Ok(true) => return Ok(batch),
+                // Nobody knows what stands there: the next start does.
+                Err(Halt::Failed(failure)) => return Err(Halt::Failed(failure)),
+                not_yet => {
+                    self.ledger.abandon(batch)?;
+                    not_yet?;
+                }
             }
         }
+    }
+
+    /// Swaps now, if the day is quiet still; at that moment no batch is on its way into it.
+    fn exchange(&self, built: &Built, quiet: &mut Quiet, at: usize) -> Result<bool, Halt> {
+        let _held = enter(&self.gate, self.stop)?;
+        quiet.look().map_err(Halt::put_off)?;
+        if quiet.is_changed(at) || quiet.since(at) < self.quiet {
+            return Ok(false);
+        }
+        built.exchange().map(|()| true)
     }
 
     fn let_go(&mut self, day: &Day, quiet: &mut Quiet, at: usize) -> Result<Outcome, Halt> {
@@ -222,10 +228,6 @@ impl Upkeep<'_> {
             }
             std::thread::sleep(PACE);
         }
-    }
-
-    fn enter(&self) -> Result<Held<'_>, Halt> {
-        enter(&self.gate, self.stop)
     }
 }
 
