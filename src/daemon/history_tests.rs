@@ -110,7 +110,8 @@ fn copy(from: &Path, to: &Path) {
         let place = to.join(entry.path().strip_prefix(from).unwrap());
         if entry.file_type().is_dir() {
             std::fs::create_dir_all(place).unwrap();
-        } else {
+        } else if entry.file_type().is_file() {
+            // A killed process leaves its control socket.
             std::fs::copy(entry.path(), place).unwrap();
         }
     }
