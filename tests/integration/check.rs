@@ -135,3 +135,21 @@ fn a_token_that_everybody_reads_and_an_address_of_another_machine_are_refused() 
     assert!(text.contains("error: http.listen 192.0.2.1:9464 cannot be listened on"), "{text}");
     assert!([4, 6].contains(&code), "{text}"); // 4 where the models are not there
 }
+
+#[test]
+fn little_room_is_a_warning_and_a_disk_that_could_never_serve_a_failure() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let disk = rustix::fs::statvfs(house.root.path()).unwrap();
+    let all = disk.f_blocks * disk.f_frsize;
+    let check = |min_free: u64| {
+        lines(&house.command(&["check"]).env("ANOMALYD__MIN_FREE", min_free.to_string()).output().unwrap())
+    };
+    let (code, text) = check(all - 1);
+    assert_eq!(code, 0, "watch starts, and waits: {text}");
+    assert!(text.contains("warning: ") && text.contains("less than min_free"), "{text}");
+    let (code, text) = check(all);
+    assert_eq!(code, 3, "{text}");
+}

@@ -34,6 +34,7 @@ pub fn look(settings: &Settings, findings: &mut Findings) {
             findings.bad(&Failure::io(state, error).hint("let the user that runs anomalyd enter its parents"))
         }
     }
+    room(settings, findings);
     if findings.failures == before {
         findings.good(format!("state folder {} can be written and is one filesystem", state.display()));
     }
@@ -46,6 +47,21 @@ fn on_network(state: &Path, findings: &mut Findings) {
             format!("state folder {} is on a network filesystem, where SQLite promises nothing", state.display()),
             "keep ledger and reports on a local disk; inboxes may be remote",
         );
+    }
+}
+
+/// Below `min_free` the service starts and waits: that is no failure.
+fn room(settings: &Settings, findings: &mut Findings) {
+    let state = std::path::absolute(&settings.state).unwrap_or_else(|_| settings.state.clone());
+    let Some(Ok(disk)) = state.ancestors().find(|folder| folder.exists()).map(rustix::fs::statvfs) else { return };
+    let (free, all) = (disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize));
+    let least = settings.min_free;
+    if (1..=least).contains(&all) {
+        let message = format!("min_free = {least}, but the disk of the state folder has {all} bytes in all");
+        findings.bad(&Failure::new(Kind::Settings, message).hint("lower min_free, or move the state folder"));
+    } else if free < least {
+        let text = format!("{free} bytes are free on the disk of the state folder, less than min_free = {least}");
+        findings.doubtful(text, "the service starts, and takes nothing in until there is room");
     }
 }
 
