@@ -193,6 +193,35 @@ fn inspect_reports_a_frame_and_writes_its_physical_values() {
 }
 
 #[test]
+fn inspect_lists_the_frames_before_and_after_one_that_is_refused() {
+    let header =
+        |cards: &[String]| format!("{:2880}", cards.iter().map(|card| format!("{card:80}")).collect::<String>());
+    let hdu = |start: &[&str], width: usize| {
+        let axes = [format!("NAXIS1  = {width}"), "NAXIS2  = 1".into()];
+        let end = ["PCOUNT  = 0", "GCOUNT  = 1", "END"].map(String::from);
+        header(&start.iter().map(|card| card.to_string()).chain(axes).chain(end).collect::<Vec<_>>())
+            + &"A".repeat(2880)
+    };
+    let extension = ["XTENSION= 'IMAGE   '", "BITPIX  = 8", "NAXIS   = 2"];
+    let file = hdu(&["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2"], 4) + &hdu(&extension, 5) + &hdu(&extension, 3);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("three.fits");
+    std::fs::write(&path, file).unwrap();
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_anomalyd"))
+        .args(["inspect", "--json"])
+        .arg(&path)
+        .env("ANOMALYD__LIMITS__FRAME_PIXELS", "4")
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(anomalyd::error::Kind::Data as i32));
+    let report: Value = serde_json::from_slice(&run.stdout).unwrap();
+    let places = |list: &Value| list.as_array().unwrap().iter().map(|item| item["index"].as_u64()).collect::<Vec<_>>();
+    assert_eq!((places(&report["frames"]), places(&report["refused"])), (vec![Some(0), Some(2)], vec![Some(1)]));
+    assert_eq!(report["refused"][0]["reason"], "too_large");
+    assert_eq!(report["rejection"]["reason"], "too_large");
+}
+
+#[test]
 fn a_file_that_is_no_image_ends_with_its_reason_and_the_exit_code_of_data() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let run = std::process::Command::new(env!("CARGO_BIN_EXE_anomalyd")).args(["inspect", file]).output().unwrap();
