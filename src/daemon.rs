@@ -6,17 +6,25 @@
 //! Built from the sink backwards; stopping drops the first sender, each stage drains and ends, the writer last. A file is
 //! acknowledged in the ledger when all its frames are committed, and not before: whatever happens, it is found again.
 
+mod after;
 mod budget;
 mod changes;
 mod condition;
 mod crew;
 mod decode;
 mod flight;
+mod inboxes;
 mod intake;
 mod judge;
 mod lane;
+mod lookout;
+mod overseer;
+mod portions;
+mod post;
 mod progress;
 mod pulse;
+mod queue;
+mod reading;
 mod space;
 mod stages;
 mod supervise;
@@ -27,10 +35,11 @@ mod work;
 mod write;
 
 pub use condition::{Condition, Hindrance, Reason};
+pub use inboxes::{check_inboxes, inbox_of};
 pub use intake::Intake;
 pub use lane::{Judge, Lane, Plan};
 pub use progress::{Activity, Progress, Summary};
-pub use supervise::{Orders, inbox_of, run};
+pub use supervise::{Orders, run};
 pub use vigil::Vigil;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-/// What kind of failure it is; the discriminant is the process's exit code.
+/// What kind of failure it is; the discriminant is the process's exit code, where nothing else is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -21,6 +21,10 @@ pub enum Kind {
     Io = 6,
     /// Another process holds the state folder.
     Locked = 7,
+    /// A worker hung over a file, and the process ended itself.
+    Hung = 8,
+    /// The device has not enough memory for what it was given at once; exit code 1.
+    DeviceMemory = 100,
     /// Stopped by the user before anything useful was kept.
     Interrupted = 130,
 }
@@ -59,7 +63,10 @@ impl Failure {
 
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
-        self.kind as u8
+        match self.kind {
+            Kind::DeviceMemory => Kind::Internal as u8,
+            kind => kind as u8,
+        }
     }
 }
 
@@ -77,6 +84,30 @@ impl std::error::Error for Failure {}
 
 impl From<candle_core::Error> for Failure {
     fn from(error: candle_core::Error) -> Self {
-        Self::new(Kind::Internal, format!("tensor operation failed: {error}"))
+        let message = format!("tensor operation failed: {error}");
+        Self::new(if is_out_of_memory(&message) { Kind::DeviceMemory } else { Kind::Internal }, message)
+    }
+}
+
+/// candle passes on the texts of CUDA, cuBLAS and cuDNN; there is no variant for it.
+fn is_out_of_memory(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["out of memory", "out_of_memory", "alloc_failed"].iter().any(|text| message.contains(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_memory_is_told_from_one_that_fails() {
+        for (text, kind) in [
+            ("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")", Kind::DeviceMemory),
+            ("CublasError(CUBLAS_STATUS_ALLOC_FAILED)", Kind::DeviceMemory),
+            ("DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, \"an illegal memory access was encountered\")", Kind::Internal),
+        ] {
+            let failure = Failure::from(candle_core::Error::Msg(text.into()));
+            assert_eq!((failure.kind, failure.exit_code()), (kind, 1), "{text}");
+        }
     }
 }

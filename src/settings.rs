@@ -26,7 +26,7 @@ pub struct Settings {
     pub pipelines: PathBuf,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
-    /// Threads that read and decode files; 0 is one a core.
+    /// Threads that read and decode files, 2 at least; 0 is one a core.
     pub decode_threads: usize,
     /// Most frames scored in one call; what is waiting is taken, nothing is waited for.
     pub batch_frames: usize,
@@ -46,6 +46,8 @@ pub struct Settings {
     pub queue_bytes: u64,
     /// Bytes that must be free on the disk of the state folder: below, intake pauses until a tenth more is free. 0 is no bound.
     pub min_free: u64,
+    /// Seconds the scoring of one batch of frames may take; then the process ends itself with exit code 8, to be started again.
+    pub score_s: u64,
     /// What a file may ask for.
     pub limits: Limits,
     /// How closed days of many parts become few.
@@ -73,6 +75,7 @@ impl Default for Settings {
             queue_frames: 256,
             queue_bytes: 256 << 20,
             min_free: 512 << 20,
+            score_s: 100,
             limits: Limits::default(),
             compaction: Compaction::default(),
             retention: Retention::default(),
@@ -104,11 +107,11 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Number of decoding threads.
+    /// Number of decoding threads; two at least, so that an inbox that does not answer leaves one for the others.
     pub fn decoders(&self) -> usize {
         match self.decode_threads {
-            0 => std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 32),
-            threads => threads,
+            0 => std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 32),
+            threads => threads.max(2),
         }
     }
 
@@ -136,6 +139,7 @@ impl Settings {
             ("queue_files", self.queue_files),
             ("queue_frames", self.queue_frames),
             ("limits.decode_s", usize::try_from(self.limits.decode_s).unwrap_or(usize::MAX)),
+            ("score_s", self.score_s as usize),
         ];
         match least_one.iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => {

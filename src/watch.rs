@@ -3,24 +3,31 @@
 //! Regular files count, of any name and depth; hidden ones (a leading dot anywhere below the inbox) and names ending in `.part`,
 //! `.partial` or `.tmp` do not, so that a writer can rename into place. Symbolic links below the inbox are not followed.
 
+mod archive;
 mod check;
 mod hints;
 mod known;
+mod place;
 mod rules;
 mod walk;
 
 use std::collections::HashMap;
 use std::fs::Metadata;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::pipeline::Watch;
+use tracing::info;
 
+use crate::pipeline::{Watch, WatchMode};
+
+pub use archive::{Outcome, Scored};
 pub use check::check_inbox;
 pub use hints::{Hint, Hints};
 pub use known::Known;
+use place::{Place, is_remote};
 pub use rules::UNFINISHED;
 use rules::{Rules, is_ignored};
 use walk::Walk;
@@ -87,12 +94,46 @@ pub struct Inbox {
     known: Known,
     pending: HashMap<PathBuf, Pending>,
     overfull: bool,
+    place: Option<Place>,
+    lost: Option<io::Error>,
+    /// Finished files that were met again, where somebody wants to know.
+    finished: Option<Vec<(Found, bool)>>,
 }
 
+/// Is called whenever the inbox's filesystem has answered; false where nobody wants to know more.
+pub type Step<'a> = &'a dyn Fn() -> bool;
+
 impl Inbox {
-    /// An inbox whose `known` files are done. `root` is an existing folder, see [`check_inbox`].
+    /// An inbox whose `known` files are done; [`Self::open`] comes next.
     pub fn new(root: PathBuf, watch: &Watch, known: Known) -> Self {
-        Self { root, rules: Rules::new(watch), known, pending: HashMap::new(), overfull: false }
+        let (rules, pending) = (Rules::new(watch), HashMap::new());
+        Self { root, rules, known, pending, overfull: false, place: None, lost: None, finished: None }
+    }
+
+    /// Remembers what stands at `root`, the inbox's canonical path; see [`check_inbox`].
+    ///
+    /// # Errors
+    /// There is no folder, or its filesystem is not mounted any more.
+    pub fn open(&mut self, root: PathBuf, mode: WatchMode) -> io::Result<()> {
+        self.place = Some(self.place.map_or_else(|| Place::of(&root), |place| place.again(&root))?);
+        let remote = mode == WatchMode::Auto && is_remote(&root);
+        if remote {
+            info!(inbox = %root.display(), "what other machines write is found by the rescan alone: watch.mode = \"poll\" says so");
+        }
+        self.rules.trust_mtime = mode == WatchMode::Auto && !remote;
+        (self.root, self.lost) = (root, None);
+        Ok(())
+    }
+
+    /// Checks that the inbox is still there.
+    ///
+    /// # Errors
+    /// It is gone, another folder stands in its place, or it does not answer.
+    pub fn check(&mut self) -> io::Result<()> {
+        if let Some(error) = self.lost.take() {
+            return Err(error);
+        }
+        self.place.map_or(Ok(()), |place| place.check(&self.root))
     }
 
     /// The folder.
@@ -101,38 +142,41 @@ impl Inbox {
     }
 
     /// Looks at every file below the inbox.
-    pub fn scan(&mut self) {
+    pub fn scan(&mut self, step: Step<'_>) {
         self.overfull = false;
         let root = self.root.clone();
-        self.scan_below(&root);
+        match Walk::new(&root) {
+            Ok(walk) => self.scan_all(walk, step),
+            Err(error) => self.lost = Some(error),
+        }
     }
 
     /// Looks where a hint says.
-    pub fn follow(&mut self, hint: &Hint) {
+    pub fn follow(&mut self, hint: &Hint, step: Step<'_>) {
         match hint {
-            Hint::Look(path) => self.look(path, |_| Writer::HasClosed),
+            Hint::Look(path) => self.look(path, step, |_| Writer::HasClosed),
             // What is created with a size is a link to a file that may have been finished long ago.
             Hint::Created(path) => {
-                self.look(path, |meta| if meta.len() == 0 { Writer::Writes } else { Writer::Unknown });
+                self.look(path, step, |meta| if meta.len() == 0 { Writer::Writes } else { Writer::Unknown });
             }
-            Hint::Changed(path) => self.look(path, |_| Writer::Unknown),
-            Hint::Writing(path) => self.look(path, |_| Writer::Writes),
+            Hint::Changed(path) => self.look(path, step, |_| Writer::Unknown),
+            Hint::Writing(path) => self.look(path, step, |_| Writer::Writes),
             Hint::Everything => {
                 // Closes may have been missed.
                 self.pending.values_mut().for_each(|pending| pending.open = false);
-                self.scan();
+                self.scan(step);
             }
         }
     }
 
     /// The files that are complete, at most `most`, those changed longest ago first; they count as known from now on.
-    pub fn settled(&mut self, most: usize) -> Vec<Found> {
+    pub fn settled(&mut self, most: usize, step: Step<'_>) -> Vec<Found> {
         let mut order: Vec<(i64, PathBuf)> =
             self.pending.iter().map(|(name, pending)| (pending.stat.mtime_ns, name.clone())).collect();
         order.sort_unstable();
         let (now, mut found) = (Instant::now(), Vec::new());
         for (_, name) in order {
-            if found.len() >= most {
+            if found.len() >= most || !step() {
                 break;
             }
             if let Some(stat) = self.settle(&name, now) {
@@ -141,7 +185,7 @@ impl Inbox {
             }
         }
         if self.overfull && self.pending.len() < MOST_PENDING / 2 {
-            self.scan();
+            self.scan(step);
         }
         found
     }
@@ -168,7 +212,38 @@ impl Inbox {
     pub fn again(&mut self, name: &Path) {
         self.known.forget(name.as_os_str().as_bytes());
         let path = self.root.join(name);
-        self.look(&path, |_| Writer::Unknown);
+        self.look(&path, &|| true, |_| Writer::Unknown);
+    }
+
+    /// Makes a file that cannot be read be looked at again when its metadata have changed.
+    pub fn forget_until_changed(&mut self, name: &Path) {
+        if let Ok(meta) = std::fs::symlink_metadata(self.root.join(name)) {
+            self.known.insert_unreadable(name.as_os_str().as_bytes(), &meta);
+        }
+    }
+
+    /// From now on keeps the files that are met though their rows are committed: something is to be done with them.
+    pub fn keep_finished(&mut self) {
+        self.finished.get_or_insert_default();
+    }
+
+    /// Those kept, each with whether it was rejected; they count as under way until they are finished anew.
+    pub fn finished(&mut self) -> Vec<(Found, bool)> {
+        let finished = self.finished.as_mut().map(std::mem::take).unwrap_or_default();
+        for (file, _) in &finished {
+            self.known.insert(file.name.as_os_str().as_bytes(), file.stat);
+        }
+        finished
+    }
+
+    /// A file's rows are committed, and nothing has been done with it yet.
+    pub fn finish(&mut self, name: &Path, stat: Stat, rejected: bool) {
+        self.known.finish(name.as_os_str().as_bytes(), stat, rejected);
+    }
+
+    /// A file is no longer there.
+    pub fn forget(&mut self, name: &Path) {
+        self.known.forget(name.as_os_str().as_bytes());
     }
 
     /// Files found and not yet settled.
@@ -186,9 +261,12 @@ impl Inbox {
         (self.rules.settle / 4).clamp(Duration::from_millis(10), Duration::from_millis(250))
     }
 
-    fn look(&mut self, path: &Path, writer: impl Fn(&Metadata) -> Writer) {
+    fn look(&mut self, path: &Path, step: Step<'_>, writer: impl Fn(&Metadata) -> Writer) {
         match std::fs::symlink_metadata(path) {
-            Ok(meta) if meta.is_dir() => self.scan_below(path),
+            Ok(meta) if meta.is_dir() => match Walk::new(path) {
+                Ok(walk) => self.scan_all(walk, step),
+                Err(error) => walk::report(path, &error),
+            },
             Ok(meta) if meta.is_file() => {
                 let Some(candidate) = self.rules.candidate(path) else { return };
                 // A marker says nothing about the writer of its file.
@@ -204,14 +282,14 @@ impl Inbox {
         }
     }
 
-    fn scan_below(&mut self, folder: &Path) {
-        for (path, meta) in files_below(folder) {
-            if self.overfull {
+    fn scan_all(&mut self, walk: Walk, step: Step<'_>) {
+        for (path, meta) in walk {
+            if self.overfull || !step() {
                 return;
             }
             match self.rules.candidate_of_walk(&path) {
                 Some(candidate) if candidate == path => self.note(&path, &meta, Writer::Unknown),
-                Some(_) => self.look(&path, |_| Writer::Unknown),
+                Some(_) => self.look(&path, step, |_| Writer::Unknown),
                 None => {}
             }
         }
@@ -220,7 +298,14 @@ impl Inbox {
     fn note(&mut self, path: &Path, meta: &Metadata, writer: Writer) {
         let Ok(name) = path.strip_prefix(&self.root) else { return };
         let stat = Stat::from(meta);
-        if is_ignored(name) || self.known.contains(name.as_os_str().as_bytes(), stat) {
+        let bytes = name.as_os_str().as_bytes();
+        if let Some(finished) = self.finished.as_mut().filter(|finished| finished.len() < MOST_PENDING)
+            && let Some(rejected) = self.known.finished(bytes, stat)
+        {
+            finished.push((Found { name: name.to_path_buf(), stat }, rejected));
+            return;
+        }
+        if is_ignored(name) || self.known.contains(bytes, stat) || self.known.is_unreadable(bytes, meta) {
             return;
         }
         if let Some(pending) = self.pending.get_mut(name) {
@@ -239,9 +324,7 @@ impl Inbox {
 /// The regular files below a folder that count, see [`Walk`]. A folder that cannot be read is logged, one that has gone is not.
 pub fn files_below(folder: &Path) -> impl Iterator<Item = (PathBuf, Metadata)> + use<> {
     Walk::new(folder).unwrap_or_else(|error| {
-        if error.kind() != std::io::ErrorKind::NotFound {
-            tracing::warn!(folder = %folder.display(), %error, "cannot look into a folder");
-        }
+        walk::report(folder, &error);
         Walk::default()
     })
 }

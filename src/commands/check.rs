@@ -81,6 +81,7 @@ fn look(args: &Args, settings: &Settings) -> Findings {
     let mut findings = Findings::default();
     let mut pipelines = pipelines(args, settings, &mut findings);
     pipelines.retain(|pipeline| findings.take(daemon::inbox_of(pipeline, &settings.state)).is_some());
+    findings.take(daemon::check_inboxes(&pipelines.iter().collect::<Vec<_>>(), &settings.state, true));
     if findings.take(device::pick(&settings.device)).is_some() {
         findings.good(format!("device {} can be used", settings.device));
     }

@@ -52,9 +52,7 @@ fn load(args: &Args, settings: &Settings) -> Result<Vec<Plan>> {
         pipeline.spec.inbox = Some(inbox.clone());
     }
     // Before the models are loaded: what is wrong here is quickly mended.
-    for pipeline in &pipelines {
-        daemon::inbox_of(pipeline, &settings.state)?;
-    }
+    daemon::check_inboxes(&pipelines.iter().collect::<Vec<_>>(), &settings.state, args.once)?;
     pipelines.into_iter().map(|pipeline| Plan::load(pipeline, &settings.models, &settings.device)).collect()
 }
 

@@ -1,24 +1,31 @@
 //! The threads of a run: started from the sink backwards, ended by dropping the first sender.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::after::{self, Line};
 use super::budget::Budget;
 use super::condition::Condition;
 use super::decode::Decoder;
 use super::flight::Flight;
-use super::intake::{self, Feeder, Intake};
+use super::intake::{Feeder, Intake};
 use super::judge::Bench;
 use super::lane::Lane;
+use super::lookout::Lookout;
+use super::overseer::{Access, Inboxes, Overseer, Patience};
+use super::portions::Portions;
+use super::post::Posts;
 use super::progress::Progress;
+use super::queue::{Bounds, Feed, Queue};
 use super::space::Space;
-use super::stages::{Job, Stop};
-use super::work::Work;
+use super::stages::Stop;
+use super::work::{self, Work};
 use super::write::{Batch, Flush, Writer};
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Ledger, Reader, Suspect};
@@ -26,7 +33,9 @@ use crate::observe::board::Depths;
 use crate::report::gate::Gate;
 use crate::report::writer::Store;
 use crate::settings::Settings;
-use crate::watch::Inbox;
+
+/// Time that feeders have to end before others take their place.
+const FEEDERS_END: Duration = Duration::from_secs(5);
 
 /// A stage's message to the supervisor: it has ended, well or not.
 pub struct Ended {
@@ -40,8 +49,14 @@ pub struct Ended {
 pub struct Crew {
     state: PathBuf,
     /// Where files go; `None` when no more will come than the feeders have.
-    pub jobs: Option<Sender<Job>>,
+    pub jobs: Option<Feed>,
+    queue: Arc<Queue>,
+    posts: Arc<Posts>,
+    inboxes: Inboxes,
+    /// Ends the overseer when it is dropped.
+    _overseer: Sender<()>,
     feeders: Vec<JoinHandle<()>>,
+    hands: Vec<(Line, JoinHandle<()>)>,
     feeding: Arc<Stop>,
     stop: Arc<Stop>,
     /// Counters.
@@ -69,7 +84,10 @@ impl Crew {
         space: Arc<Space>,
     ) -> Result<Self> {
         let (stop, flight) = (space.stop().clone(), Arc::<Flight>::default());
-        let (jobs, job_queue) = bounded(settings.queue_files);
+        let (posts, inboxes) = (Arc::<Posts>::default(), Inboxes::default());
+        let bounds =
+            Bounds { files: settings.queue_files, bytes: settings.queue_bytes / 2, workers: settings.decoders() };
+        let (queue, jobs) = Queue::new(bounds);
         let (items, item_queue) = bounded(settings.queue_frames);
         let (rows, row_queue) = bounded(settings.queue_frames);
         let age = Duration::from_millis(settings.flush_ms);
@@ -92,25 +110,26 @@ impl Crew {
             batch: Batch::default(),
         };
         spawn("write", events, move || writer.run())?;
-        let work = Work::new(&settings.state, "score")?;
-        let bench =
-            Bench { items: item_queue, rows, batch_frames: settings.batch_frames, work, progress: progress.clone() };
+        let work = Work::new(&settings.state, work::SCORE, &posts)?;
+        let (batch_frames, progress_too) = (settings.batch_frames, progress.clone());
+        let portions = Portions::new(batch_frames);
+        let bench = Bench { items: item_queue, rows, batch_frames, portions, work, progress: progress_too };
         spawn("score", events, move || bench.run())?;
         let (files, frames) = (Budget::new(settings.queue_bytes / 2), Budget::new(settings.queue_bytes));
-        let (in_jobs, held_files, held_frames) = (job_queue.clone(), files.clone(), frames.clone());
+        let (in_jobs, held_files, held_frames) = (queue.clone(), files.clone(), frames.clone());
         depths.add("jobs", move || in_jobs.len() as u64);
         depths.add("bytes_of_files", move || held_files.held());
         depths.add("bytes_of_frames", move || held_frames.held());
         for worker in 0..settings.decoders() {
             let decoder = Decoder {
-                jobs: job_queue.clone(),
+                jobs: queue.clone(),
                 items: items.clone(),
                 flight: flight.clone(),
                 ledger: Reader::open(&settings.state)?,
                 limits: settings.limits,
                 files: files.clone(),
                 frames: frames.clone(),
-                work: Work::new(&settings.state, &format!("decode-{worker}"))?,
+                work: Work::new(&settings.state, &format!("decode-{worker}"), &posts)?,
                 progress: progress.clone(),
                 stop: stop.clone(),
                 space: space.clone(),
@@ -119,10 +138,28 @@ impl Crew {
             spawn("decode", events, move || decoder.run())?;
         }
         let state = settings.state.clone();
+        let (overseer_end, end) = bounded(0);
+        let overseer = Overseer {
+            posts: posts.clone(),
+            inboxes: inboxes.clone(),
+            condition: condition.clone(),
+            patience: Patience { decode_s: settings.limits.decode_s as f64, score_s: settings.score_s as f64 },
+            state: state.clone(),
+            events: events.clone(),
+            end,
+            held: HashMap::new(),
+            said: BTreeSet::new(),
+        };
+        thread("overseer", move || overseer.run())?;
         Ok(Self {
             state,
+            queue,
+            posts,
+            inboxes,
+            _overseer: overseer_end,
             jobs: Some(jobs),
             feeders: Vec::new(),
+            hands: Vec::new(),
             feeding: Arc::default(),
             stop,
             progress,
@@ -135,33 +172,26 @@ impl Crew {
     }
 
     /// Starts the intake: one thread a lane. The stages end when the last one does, unless a reload may bring others.
-    pub fn feed(
-        &mut self,
-        lanes: &[Arc<Lane>],
-        roots: &[PathBuf],
-        intake: &Intake,
-        suspects: &[Suspect],
-    ) -> Result<()> {
+    pub fn feed(&mut self, lanes: &[Arc<Lane>], intake: &Intake, suspects: &[Suspect]) -> Result<()> {
         let Some(jobs) = self.jobs.clone() else { return Ok(()) };
         let reader = Reader::open(&self.state)?;
         self.feeding = Arc::default();
-        for (index, lane) in lanes.iter().enumerate() {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        for lane in lanes {
             let feeder = Feeder::new(lane.clone(), jobs.clone(), self.feeding.clone(), self.progress.clone(), suspects);
             let known = reader.known(lane.number)?;
             let work: Box<dyn FnOnce() + Send> = match intake {
                 Intake::Watch { once } => {
-                    let (once, hints) = (*once, intake::hints(lane, &roots[index]));
-                    let inbox = Inbox::new(roots[index].clone(), &lane.watch, known);
-                    Box::new(move || feeder.watch(inbox, &hints, once))
+                    self.lend_a_hand(lane, &feeder)?;
+                    let lookout = self.lookout(feeder, lane.inbox.clone().unwrap_or_default(), *once);
+                    Box::new(move || lookout.run(known))
                 }
                 Intake::Paths(paths) => {
                     let (paths, state) = (paths.clone(), self.state.clone());
                     Box::new(move || feeder.paths(&paths, &known, &state))
                 }
             };
-            let thread = std::thread::Builder::new().name(format!("in-{}", lane.name)).spawn(work);
-            self.feeders
-                .push(thread.map_err(|error| Failure::new(Kind::Internal, format!("cannot start a thread: {error}")))?);
+            self.feeders.push(thread(&format!("in-{}", lane.name), work)?);
         }
         if !matches!(intake, Intake::Watch { once: false }) {
             self.jobs = None;
@@ -175,13 +205,58 @@ impl Crew {
         self.feeding.stop(drain_ms);
         self.stop.stop(drain_ms);
         self.jobs = None;
+        // Also for those who wait for an inbox that does not answer.
+        self.queue.close();
     }
 
-    /// Ends the intake alone, for others to take its place.
+    /// Ends the intake alone, for others to take its place. A feeder whose inbox does not answer ends when it does.
     pub fn stop_feeding(&mut self) {
         self.feeding.stop(0);
-        for feeder in self.feeders.drain(..) {
-            let _ = feeder.join();
+        let asked = Instant::now();
+        while !self.feeders.iter().all(JoinHandle::is_finished) && asked.elapsed() < FEEDERS_END {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.feeders.clear();
+    }
+
+    /// Starts the one who does what is to be done after scoring, where there is something.
+    fn lend_a_hand(&mut self, lane: &Arc<Lane>, feeder: &Feeder) -> Result<()> {
+        let inbox = lane.inbox.clone().unwrap_or_default();
+        let marker = lane.watch.done_marker.clone();
+        if let Some((hand, line)) = after::line(&lane.name, inbox, marker, &lane.after, &feeder.feedback) {
+            let _ = lane.line.set(line.clone());
+            self.hands.push((line, thread(&format!("after-{}", lane.name), move || hand.run())?));
+        }
+        Ok(())
+    }
+
+    /// Lets those end who act after scoring; what they do not come to is done at the next start.
+    pub fn finish(&mut self, patience: Duration) {
+        let asked = Instant::now();
+        let left = || patience.saturating_sub(asked.elapsed());
+        for (line, hand) in self.hands.drain(..) {
+            line.end(left());
+            while !hand.is_finished() && !left().is_zero() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+    }
+
+    /// Who watches the inbox of a lane.
+    fn lookout(&self, feeder: Feeder, folder: PathBuf, once: bool) -> Lookout {
+        let access = Access::new(&feeder.lane.name);
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).push(access.clone());
+        let post = self.posts.post(&format!("in-{}", feeder.lane.name));
+        Lookout {
+            feeder,
+            folder,
+            state: self.state.clone(),
+            post,
+            access,
+            once,
+            later: Vec::new(),
+            suspects: Vec::new(),
+            started: Instant::now(),
         }
     }
 
@@ -206,9 +281,10 @@ fn spawn(
             .unwrap_or_else(|_| Err(Failure::new(Kind::Internal, format!("the {stage} stage panicked"))));
         let _ = events.send(Ended { stage, outcome });
     };
-    std::thread::Builder::new()
-        .name(stage.into())
-        .spawn(guarded)
-        .map(drop)
-        .map_err(|error| Failure::new(Kind::Internal, format!("cannot start a thread: {error}")))
+    thread(stage, guarded).map(drop)
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let started = std::thread::Builder::new().name(name.into()).spawn(work);
+    started.map_err(|error| Failure::new(Kind::Internal, format!("cannot start a thread: {error}")))
 }

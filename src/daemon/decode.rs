@@ -3,41 +3,42 @@
 // A failed send hands its item back; it happens once, when the next stage has ended.
 #![allow(clippy::result_large_err)]
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, SendError, Sender};
-use rustix::fs::OFlags;
+use crossbeam_channel::{SendError, Sender};
+use tracing::debug;
 
 use super::budget::{Budget, Permit};
 use super::flight::Flight;
+use super::post::Doing;
 use super::progress::Progress;
+use super::queue::{Hold, Queue};
+use super::reading::{Place, Reading, read};
 use super::space::Space;
-use super::stages::{FileInfo, FrameInfo, Item, Job, Refusal, Stop};
+use super::stages::{FileInfo, FrameInfo, Item, Job, Refusal, Stop, Told};
 use super::work::Work;
 use crate::error::Result;
 use crate::image::{self, Frame, Limits, Reason, Rejection};
 use crate::ledger::{Outcome, Reader, Scoring};
 use crate::prepare::{Prepared, prepare};
 use crate::report::names::source_name;
-use crate::watch::{Stat, stat_of};
+use crate::watch::Found;
 
 /// Bytes in memory for each value of a frame: what the model sees, and three maps.
 const FRAME_FACTOR: u64 = 16;
-/// Readings of a file that keeps changing, where no watcher will find it again.
-const READINGS: usize = 3;
+/// Readings of a file that keeps changing or cannot be read, before it is rejected.
+const READINGS: u32 = 3;
+/// Pause between two of them, where no watcher will find the file again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// One decoding thread.
 pub struct Decoder {
     /// Work to do.
-    pub jobs: Receiver<Job>,
+    pub jobs: Arc<Queue>,
     /// The next stage.
     pub items: Sender<Item>,
     /// What is under way.
@@ -62,14 +63,6 @@ pub struct Decoder {
     pub watched: bool,
 }
 
-/// How reading a file went.
-enum Reading {
-    Whole(Vec<u8>, Stat),
-    Changed,
-    Gone,
-    Refused(Rejection),
-}
-
 type Sent = std::result::Result<(), SendError<Item>>;
 
 impl Decoder {
@@ -78,14 +71,15 @@ impl Decoder {
     /// # Errors
     /// [`crate::error::Kind::Io`] for a broken ledger. A broken file is a row.
     pub fn run(mut self) -> Result<()> {
-        while let Ok(job) = self.jobs.recv() {
+        self.work.post.take();
+        while let Some((job, hold)) = self.jobs.take() {
             if self.stop.is_over() || !self.space.pass() {
                 continue;
             }
             let progress = self.progress.clone();
             let _at_work = progress.decode.begin();
-            self.work.begin(std::iter::once((job.lane.name.as_str(), job.name.as_os_str().as_bytes(), job.stat)));
-            let sent = self.file(job);
+            self.work.begin(&[(&job.lane.name, job.name.as_os_str().as_bytes(), job.stat, 0, 0)]);
+            let sent = self.file(job, hold);
             self.work.done();
             if sent?.is_err() {
                 break;
@@ -94,15 +88,20 @@ impl Decoder {
         Ok(())
     }
 
-    fn file(&self, mut job: Job) -> Result<Sent> {
+    fn file(&mut self, mut job: Job, mut hold: Hold) -> Result<Sent> {
         if let Some(rejection) = job.rejected.take() {
             return Ok(self.refuse(job, None, rejection));
         }
-        let mut memory = self.files.take(job.stat.size);
         let (began, lane) = (Instant::now(), job.lane.clone());
-        match self.read(&job) {
+        let reading = self.read(&job);
+        let took = began.elapsed();
+        // From here on the bytes count as those of a file that is decoded.
+        hold.has_read();
+        let mut memory = self.files.take(job.stat.size);
+        drop(hold);
+        match reading {
             Reading::Whole(bytes, stat) => {
-                lane.tally.timings.read.record(began.elapsed());
+                lane.tally.timings.read.record(took);
                 lane.tally.read_bytes.fetch_add(stat.size, Relaxed);
                 job.stat = stat;
                 self.content(job, bytes, &mut memory)
@@ -111,16 +110,27 @@ impl Decoder {
             Reading::Gone if !self.watched => {
                 Ok(self.refuse(job, None, Rejection::new(Reason::Unreadable, "the file is gone")))
             }
-            Reading::Gone => {
-                self.progress.add(&self.progress.ended, 1);
-                lane.tally.ended.fetch_add(1, Relaxed);
-                Ok(Ok(()))
+            Reading::Later(error) if job.failures + 1 >= READINGS || !self.watched => {
+                job.ticket.tell(Told::Unreadable(job.name.clone()));
+                let again = if self.watched { "; it is read again when its metadata change" } else { "" };
+                let detail = format!("{error}, {READINGS} times{again}");
+                Ok(self.refuse(job, None, Rejection::new(Reason::Unreadable, detail)))
             }
-            Reading::Changed => {
+            Reading::Later(error) => {
+                debug!(pipeline = %job.lane.name, path = %job.path.display(), %error, "cannot be read now");
+                let found = Found { name: job.name, stat: job.stat };
+                job.ticket.tell(Told::Later(found, job.failures + 1));
                 self.progress.add(&self.progress.ended, 1);
                 lane.tally.ended.fetch_add(1, Relaxed);
                 lane.tally.retries.fetch_add(1, Relaxed);
-                job.ticket.again(job.name);
+                Ok(Ok(()))
+            }
+            // What is gone may come back as it was.
+            Reading::Gone | Reading::Changed => {
+                job.ticket.tell(Told::Again(job.name));
+                self.progress.add(&self.progress.ended, 1);
+                lane.tally.ended.fetch_add(1, Relaxed);
+                lane.tally.retries.fetch_add(1, Relaxed);
                 Ok(Ok(()))
             }
         }
@@ -128,13 +138,16 @@ impl Decoder {
 
     /// Reads a file that does not change meanwhile.
     fn read(&self, job: &Job) -> Reading {
-        for _ in 0..READINGS {
-            match read_once(&job.path, &self.limits) {
+        let place = Place { path: &job.path, inside: job.inbox.as_deref().map(|inbox| (inbox, job.name.as_path())) };
+        self.work.post.say(Doing::Reach { lane: job.lane.name.as_str().into(), path: job.path.clone() });
+        for reading in 1..=READINGS {
+            match read(&place, &self.limits, &|| self.work.post.step()) {
                 Reading::Whole(bytes, stat) if self.watched && stat != job.stat => {
                     drop(bytes);
                     return Reading::Changed;
                 }
                 Reading::Changed if !self.watched => {}
+                Reading::Later(_) if !self.watched && reading < READINGS => std::thread::sleep(PAUSE),
                 other => return other,
             }
         }
@@ -142,7 +155,7 @@ impl Decoder {
     }
 
     /// Sends the frames of a content, unless that has been done.
-    fn content(&self, job: Job, bytes: Vec<u8>, memory: &mut Permit) -> Result<Sent> {
+    fn content(&mut self, job: Job, bytes: Vec<u8>, memory: &mut Permit) -> Result<Sent> {
         let digest = *blake3::hash(&bytes).as_bytes();
         let key = (job.lane.number, digest);
         let (file, ticket) = info(job, Some(digest));
@@ -162,7 +175,7 @@ impl Decoder {
                 // Committed since it was asked above. Whoever waits here meanwhile may be new.
                 for (other, ticket) in self.flight.release(&key) {
                     self.progress.add(&self.progress.ended, u64::from(self.watched));
-                    ticket.again(other.name.clone());
+                    ticket.tell(Told::Again(other.name.clone()));
                 }
                 return Ok(self.items.send(Item::End(file, Outcome::Seen, Some(ticket))));
             }
@@ -180,13 +193,14 @@ impl Decoder {
 
     /// Sends the frames after the first `skip`; `None` where the work was stopped before the last.
     fn send_frames(
-        &self,
+        &mut self,
         file: &Arc<FileInfo>,
         bytes: Vec<u8>,
         skip: u64,
         memory: &mut Permit,
     ) -> std::result::Result<Option<Outcome>, SendError<Item>> {
         let mut scored = false;
+        self.work.advance(&file.source, 0);
         let mut frames = match guarded(|| image::open_within(bytes, &self.limits, &mut |bytes| memory.resize(bytes))) {
             Ok(file) => file.frames,
             Err(rejection) => {
@@ -210,6 +224,7 @@ impl Decoder {
                 if stopped {
                     break;
                 }
+                self.work.advance(&file.source, position as u32);
                 continue;
             }
             if self.stop.is_over() {
@@ -219,6 +234,7 @@ impl Decoder {
             match frame.and_then(|frame| self.prepare(file, frame)) {
                 Ok((info, prepared)) => {
                     scored = true;
+                    self.work.post.say(Doing::Rest);
                     self.items.send(Item::Frame(info, prepared))?;
                 }
                 Err(rejection) => {
@@ -229,6 +245,7 @@ impl Decoder {
                 break;
             }
             self.progress.decode.beat();
+            self.work.advance(&file.source, position as u32);
         }
         if position == 0 {
             let rejection = Rejection::new(Reason::NoImage, "the file has no frame");
@@ -238,7 +255,9 @@ impl Decoder {
     }
 
     fn prepare(&self, file: &Arc<FileInfo>, frame: Frame) -> std::result::Result<(FrameInfo, Prepared), Rejection> {
+        self.work.post.say(Doing::Rest);
         let permit = self.frames.take(frame.pixels.len() as u64 * FRAME_FACTOR);
+        self.work.post.say(Doing::Work { source: file.source.clone(), frame: frame.index as u32 });
         let info = FrameInfo {
             file: file.clone(),
             index: frame.index as u32,
@@ -263,8 +282,8 @@ impl Decoder {
 fn info(job: Job, digest: Option<[u8; 32]>) -> (Arc<FileInfo>, super::stages::Ticket) {
     let source = source_name(&job.name).into();
     let digest = digest.map(|digest| (digest, blake3::Hash::from(digest).to_hex().as_str().into()));
-    let Job { lane, name, stat, received_at, ticket, .. } = job;
-    (Arc::new(FileInfo { lane, name, source, stat, received_at, digest }), ticket)
+    let Job { lane, name, stat, received_at, alone, ticket, .. } = job;
+    (Arc::new(FileInfo { lane, name, source, stat, received_at, alone, digest }), ticket)
 }
 
 /// A panic of a decoder is a fault of the file, until somebody mends the decoder.
@@ -272,42 +291,4 @@ fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, Rejection>) -> std::
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(Rejection::new(Reason::Poisonous, "decoding it stopped a worker; please report the file"))
     })
-}
-
-/// Reads a file whole, and looks whether it is still the same afterwards.
-fn read_once(path: &Path, limits: &Limits) -> Reading {
-    let refuse = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => Reading::Gone,
-        _ => Reading::Refused(Rejection::new(Reason::Unreadable, error.to_string())),
-    };
-    // A pipe put in place of the file must not be waited for, nor a link followed.
-    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path).and_then(|file| {
-        let meta = file.metadata()?;
-        Ok((file, meta))
-    });
-    let (file, meta) = match opened {
-        Ok((file, meta)) if meta.is_file() => (file, meta),
-        Ok(_) => return Reading::Gone,
-        Err(error) => return refuse(error),
-    };
-    let before = Stat::from(&meta);
-    if before.size > limits.file_bytes {
-        let detail = format!("{} bytes, over the limit of {} (limits.file_bytes)", before.size, limits.file_bytes);
-        return Reading::Refused(Rejection::new(Reason::TooLarge, detail));
-    }
-    match read_bytes(file, before.size) {
-        Ok(bytes) if bytes.len() as u64 == before.size && stat_of(path) == Some(before) => {
-            Reading::Whole(bytes, before)
-        }
-        Ok(_) => Reading::Changed,
-        Err(error) => refuse(error),
-    }
-}
-
-/// The file's bytes, and one more where it has grown.
-fn read_bytes(file: File, size: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(size as usize + 1);
-    file.take(size + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -5,28 +5,23 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::Utc;
-use crossbeam_channel::{SendTimeoutError, Sender};
 
 use super::lane::Lane;
 use super::progress::Progress;
+use super::queue::{Feed, Refused};
 use super::stages::{Feedback, Job, Stop};
 use super::work::MOST_TRIES;
 use crate::error::{Failure, Kind, Result};
 use crate::image::{Reason, Rejection};
 use crate::ledger::Suspect;
-use crate::pipeline::WatchMode;
 use crate::report::names::given_name;
-use crate::watch::{Found, Hints, Inbox, Known, Stat, files_below, stat_of};
+use crate::watch::{Found, Known, files_below, stat_of};
 
-/// Time after which an idle intake looks whether it should stop.
-const IDLE: Duration = Duration::from_millis(500);
 /// Time between two looks at a full queue.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Files taken from an inbox between two looks at its hints.
-const PORTION: usize = 1024;
 
 /// Where files come from.
 #[derive(Debug, Clone)]
@@ -45,71 +40,25 @@ pub struct Feeder {
     /// The lane.
     pub lane: Arc<Lane>,
     /// The decode stage.
-    pub jobs: Sender<Job>,
+    pub jobs: Feed,
+    /// The inbox, once it has been opened; files given by path lie in none.
+    pub inbox: Option<Arc<Path>>,
     /// When to end; an own one for each set of lanes.
     pub stop: Arc<Stop>,
     /// Counters.
     pub progress: Arc<Progress>,
     /// What the stages tell.
     pub feedback: Arc<Feedback>,
-    /// Files that processes died over: name to version and tries.
-    pub suspects: HashMap<Vec<u8>, (Stat, u32)>,
+    /// Files that processes died over, by name.
+    pub suspects: HashMap<Vec<u8>, Suspect>,
 }
 
 impl Feeder {
     /// A feeder of a lane; `suspects` may name other pipelines' files too.
-    pub fn new(
-        lane: Arc<Lane>,
-        jobs: Sender<Job>,
-        stop: Arc<Stop>,
-        progress: Arc<Progress>,
-        suspects: &[Suspect],
-    ) -> Self {
+    pub fn new(lane: Arc<Lane>, jobs: Feed, stop: Arc<Stop>, progress: Arc<Progress>, suspects: &[Suspect]) -> Self {
         let own = suspects.iter().filter(|suspect| suspect.pipeline == lane.name);
-        let suspects = own.map(|suspect| (suspect.path.clone(), (suspect.stat, suspect.tries))).collect();
-        Self { lane, jobs, stop, progress, feedback: Arc::default(), suspects }
-    }
-
-    /// Watches an inbox until told to stop, or with `once` until it is empty.
-    pub fn watch(&self, mut inbox: Inbox, hints: &Hints, once: bool) {
-        let rescan = Duration::from_secs(self.lane.watch.rescan_s.max(1));
-        let mut scanned = Instant::now();
-        inbox.scan();
-        while !self.stop.is_stopped() {
-            for name in self.feedback.again() {
-                inbox.again(&name);
-            }
-            let portion = inbox.settled(PORTION);
-            let mut left = inbox.waiting() + portion.len();
-            self.lane.tally.waits(left, inbox.is_overfull());
-            for found in portion {
-                left -= 1;
-                self.lane.tally.waits(left, inbox.is_overfull());
-                let path = inbox.root().join(&found.name);
-                if !self.send(path, found) {
-                    return;
-                }
-            }
-            if once && inbox.waiting() == 0 && self.feedback.open() == 0 {
-                inbox.scan();
-                if inbox.waiting() == 0 {
-                    return;
-                }
-            }
-            let busy = inbox.waiting() > 0 || once || self.feedback.open() > 0;
-            let due = rescan.saturating_sub(scanned.elapsed());
-            let mut hint = hints.next(due.min(if busy { inbox.pace() } else { IDLE }));
-            let mut followed = 0;
-            while let Some(next) = hint {
-                inbox.follow(&next);
-                followed += 1;
-                hint = if followed < PORTION { hints.next(Duration::ZERO) } else { None };
-            }
-            if scanned.elapsed() >= rescan {
-                inbox.scan();
-                scanned = Instant::now();
-            }
-        }
+        let suspects = own.map(|suspect| (suspect.path.clone(), suspect.clone())).collect();
+        Self { lane, jobs, inbox: None, stop, progress, feedback: Arc::default(), suspects }
     }
 
     /// Sends files and what is in folders, in order, less what is known and what lies in the state folder.
@@ -136,37 +85,52 @@ impl Feeder {
         }
     }
 
-    /// Sends one file; false where nobody wants it any more. A suspect goes alone, so that only it can be blamed.
-    fn send(&self, path: PathBuf, found: Found) -> bool {
-        let tries = match self.suspects.get(found.name.as_os_str().as_bytes()) {
-            Some((stat, tries)) if *stat == found.stat => *tries,
-            _ => 0,
-        };
-        if tries == 0 {
-            return self.push(self.job(path, found, None));
-        }
-        let rejection = (tries >= MOST_TRIES).then(|| {
-            Rejection::new(
-                Reason::Poisonous,
-                format!("{tries} processes died while they worked on it; please report the file"),
-            )
-        });
-        self.quiet() && self.push(self.job(path, found, rejection)) && self.quiet()
+    /// Whether processes have died over this version of a file.
+    pub fn is_suspect(&self, found: &Found) -> bool {
+        self.suspects.get(found.name.as_os_str().as_bytes()).is_some_and(|suspect| suspect.stat == found.stat)
     }
 
-    fn job(&self, path: PathBuf, found: Found, rejected: Option<Rejection>) -> Job {
-        let ticket = self.feedback.ticket();
-        let received_at = Utc::now();
-        Job { lane: self.lane.clone(), path, name: found.name, stat: found.stat, received_at, rejected, ticket }
+    /// Sends one file; false where nobody wants it any more. A suspect goes alone, so that only it can be blamed.
+    pub fn send(&self, path: PathBuf, found: Found) -> bool {
+        self.send_again(path, found, 0)
+    }
+
+    /// Sends a file that could not be read before, this many times.
+    pub fn send_again(&self, path: PathBuf, found: Found, failures: u32) -> bool {
+        let suspect = self.is_suspect(&found).then(|| self.suspects.get(found.name.as_os_str().as_bytes()));
+        match suspect.flatten() {
+            None => self.push(Job { failures, ..self.job(path, found) }),
+            Some(suspect) => {
+                let rejected = (suspect.tries >= MOST_TRIES).then(|| guilty(suspect));
+                self.quiet()
+                    && self.push(Job { failures, alone: true, rejected, ..self.job(path, found) })
+                    && self.quiet()
+            }
+        }
+    }
+
+    fn job(&self, path: PathBuf, found: Found) -> Job {
+        Job {
+            lane: self.lane.clone(),
+            path,
+            inbox: self.inbox.clone(),
+            name: found.name,
+            stat: found.stat,
+            received_at: Utc::now(),
+            rejected: None,
+            alone: false,
+            failures: 0,
+            ticket: self.feedback.ticket(),
+        }
     }
 
     fn push(&self, mut job: Job) -> bool {
         self.progress.sent.fetch_add(1, Relaxed);
         self.lane.tally.found.fetch_add(1, Relaxed);
         loop {
-            match self.jobs.send_timeout(job, PATIENCE) {
+            match self.jobs.push(job, PATIENCE) {
                 Ok(()) => return true,
-                Err(SendTimeoutError::Timeout(back)) if !self.stop.is_stopped() => job = back,
+                Err(Refused::Full(back)) if !self.stop.is_stopped() => job = *back,
                 Err(_) => {
                     self.progress.sent.fetch_sub(1, Relaxed);
                     self.lane.tally.found.fetch_sub(1, Relaxed);
@@ -188,12 +152,16 @@ impl Feeder {
     }
 }
 
-/// The hints of an inbox.
-pub fn hints(lane: &Lane, root: &Path) -> Hints {
-    match lane.watch.mode {
-        WatchMode::Auto => Hints::watch(root),
-        WatchMode::Poll => Hints::none(),
-    }
+/// What is said of a file over which enough processes have died.
+fn guilty(suspect: &Suspect) -> Rejection {
+    let Suspect { frames: (first, last), tries, stalled, .. } = suspect;
+    let place = if first == last { format!("frame {first}") } else { format!("frames {first} to {last}") };
+    let (reason, what) = if *stalled {
+        (Reason::Stalled, "times a worker hung over it")
+    } else {
+        (Reason::Poisonous, "processes died while they worked on it")
+    };
+    Rejection::new(reason, format!("{tries} {what}, the last at {place}; please report the file"))
 }
 
 /// Checks that everything named is there, before any work.

@@ -1,9 +1,8 @@
 //! The score stage: the one thread that owns the devices. It takes what is waiting, up to a bound, and never waits for more.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
@@ -11,13 +10,14 @@ use crossbeam_channel::{Receiver, Sender};
 use tracing::error;
 
 use super::lane::Lane;
+use super::portions::{Judged, Portions};
+use super::post::Doing;
 use super::progress::Progress;
-use super::stages::{FrameInfo, Item, Refusal, Row};
-use super::work::Work;
-use crate::error::{Failure, Kind, Result};
-use crate::image::{Reason, Rejection};
+use super::stages::{FileInfo, FrameInfo, Item, Refusal, Row};
+use super::work::{InHand, Work};
+use crate::error::Result;
+use crate::image::Rejection;
 use crate::prepare::Prepared;
-use crate::score::Verdict;
 
 /// The score stage.
 pub struct Bench {
@@ -27,6 +27,8 @@ pub struct Bench {
     pub rows: Sender<Row>,
     /// Most frames of one call.
     pub batch_frames: usize,
+    /// Frames of one call to a device.
+    pub portions: Portions,
     /// This thread's note of what it holds.
     pub work: Work,
     /// Counters.
@@ -45,7 +47,7 @@ impl Bench {
     /// Judges until there are no more items, or nobody wants the rows any more.
     ///
     /// # Errors
-    /// [`Kind::Internal`] when a device fails.
+    /// [`crate::error::Kind::Internal`] when a device fails.
     pub fn run(mut self) -> Result<()> {
         while let Ok(first) = self.items.recv() {
             let progress = self.progress.clone();
@@ -104,58 +106,55 @@ impl Bench {
         Ok(rows.into_iter().flatten().collect())
     }
 
+    /// Notes the frames of a group, by file.
+    fn take_in_hand(&mut self, frames: &[FrameInfo]) {
+        let mut files: Vec<InHand<'_>> = Vec::new();
+        let mut place: HashMap<*const FileInfo, usize> = HashMap::new();
+        for FrameInfo { file, index, .. } in frames {
+            let at = *place.entry(Arc::as_ptr(file)).or_insert_with(|| {
+                files.push((&file.lane.name, file.name.as_os_str().as_bytes(), file.stat, *index, *index));
+                files.len() - 1
+            });
+            files[at].3 = files[at].3.min(*index);
+            files[at].4 = files[at].4.max(*index);
+        }
+        self.work.begin(&files);
+        if let Some(frame) = frames.first() {
+            self.work.post.say(Doing::Work { source: frame.file.source.clone(), frame: frame.index });
+        }
+    }
+
     fn judge_group(&mut self, group: Group) -> Result<Vec<Row>> {
         let Group { lane, frames, prepared, .. } = group;
-        let mut seen = HashSet::new();
-        let files = frames.iter().filter(|frame| seen.insert(Arc::as_ptr(&frame.file)));
-        self.work
-            .begin(files.map(|frame| (lane.name.as_str(), frame.file.name.as_os_str().as_bytes(), frame.file.stat)));
+        self.take_in_hand(&frames);
         let began = Instant::now();
-        let verdicts = match score(&lane, &prepared) {
-            Some(verdicts) => verdicts?.into_iter().map(Some).collect(),
-            // Something in the batch stopped the judge: find out which frame.
-            None => prepared
-                .iter()
-                .map(|one| score(&lane, std::slice::from_ref(one)).map(|verdicts| Ok(verdicts?.into_iter().next())))
-                .map(|verdict| verdict.map_or(Ok(None), |verdict| verdict))
-                .collect::<Result<Vec<Option<Verdict>>>>()?,
-        };
+        let judged = self.portions.judge(&lane, &prepared)?;
         self.work.done();
         let each = began.elapsed().as_secs_f64() / frames.len().max(1) as f64;
         lane.tally.timings.score.record_many(each, frames.len());
         drop(prepared);
-        if verdicts.len() != frames.len() {
-            let message = format!("{} verdicts for {} frames of {}", verdicts.len(), frames.len(), lane.name);
-            return Err(Failure::new(Kind::Internal, message));
-        }
         let scored_at = Utc::now();
         Ok(frames
             .into_iter()
-            .zip(verdicts)
-            .map(|(frame, verdict)| match verdict {
-                Some(verdict) => Row::Scored(frame, Box::new(verdict), scored_at),
-                None => Row::Refused(stopped(&frame)),
+            .zip(judged)
+            .map(|(frame, judged)| match judged {
+                Judged::Verdict(verdict) => Row::Scored(frame, verdict, scored_at),
+                Judged::Not(rejection) => Row::Refused(refusal(&frame, rejection)),
             })
             .collect())
     }
 }
 
-/// Verdicts, or `None` where judging panicked.
-fn score(lane: &Lane, prepared: &[Prepared]) -> Option<Result<Vec<Verdict>>> {
-    let mut judge = lane.judge.lock().unwrap_or_else(PoisonError::into_inner);
-    catch_unwind(AssertUnwindSafe(|| judge.score(prepared))).ok()
-}
-
-fn stopped(frame: &FrameInfo) -> Refusal {
-    let _inside = frame.span.enter();
-    error!("judging this frame stopped the worker");
-    let rejection = Rejection::new(Reason::Poisonous, "judging it stopped the worker; please report the file");
+fn refusal(frame: &FrameInfo, rejection: Rejection) -> Refusal {
+    error!(source = %frame.file.source, frame = frame.index, reason = rejection.reason.as_str(), "this frame cannot be judged");
     Refusal { file: frame.file.clone(), index: Some(frame.index), rejection }
 }
 
 fn add(groups: &mut Vec<Group>, place: usize, frame: FrameInfo, prepared: Prepared) {
     let lane = &frame.file.lane;
-    let index = groups.iter().position(|group| Arc::ptr_eq(&group.lane, lane)).unwrap_or_else(|| {
+    let alone = frame.file.alone;
+    let same = |group: &Group| Arc::ptr_eq(&group.lane, lane) && !alone && !group.frames[0].file.alone;
+    let index = groups.iter().position(same).unwrap_or_else(|| {
         groups.push(Group { lane: lane.clone(), places: Vec::new(), frames: Vec::new(), prepared: Vec::new() });
         groups.len() - 1
     });

@@ -1,13 +1,15 @@
 //! What the stages need to know of one pipeline.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use super::after::Line;
 use super::progress::Progress;
+use super::stages::FileInfo;
 use crate::error::{Failure, Kind, Result};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Outcome};
 use crate::observe::tally::Tally;
-use crate::pipeline::{Input, Keep, Pipeline, Watch};
+use crate::pipeline::{After, Input, Keep, Pipeline, Watch};
 use crate::prepare::Prepared;
 use crate::score::{Identity, Scorer, Verdict};
 
@@ -64,6 +66,10 @@ pub struct Lane {
     pub keep: Keep,
     /// How the inbox is watched.
     pub watch: Watch,
+    /// What becomes of its files once they are scored.
+    pub after: After,
+    /// The way to the one who does that, where there is something to be done.
+    pub line: OnceLock<Line>,
     /// By what frames are judged.
     pub identity: Arc<Identity>,
     /// The identity's number in the ledger.
@@ -98,10 +104,19 @@ impl Lane {
             input: pipeline.spec.input,
             keep: pipeline.spec.report.denoised,
             watch: pipeline.spec.watch,
+            after: pipeline.spec.after,
+            line: OnceLock::new(),
             identity,
             number,
             tally,
             judge: Mutex::new(judge),
         })
+    }
+
+    /// Says that the rows of a file are committed.
+    pub fn committed(&self, file: &FileInfo, outcome: Outcome) {
+        if let Some(line) = self.line.get() {
+            line.committed(file, outcome);
+        }
     }
 }

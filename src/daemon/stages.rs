@@ -1,6 +1,6 @@
 //! What moves between the stages.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::image::Rejection;
 use crate::ledger::Outcome;
 use crate::prepare::Prepared;
 use crate::score::Verdict;
-use crate::watch::Stat;
+use crate::watch::{Found, Stat};
 
 /// A file to be read.
 pub struct Job {
@@ -22,7 +22,9 @@ pub struct Job {
     pub lane: Arc<Lane>,
     /// Where it is.
     pub path: PathBuf,
-    /// What reports call it.
+    /// The inbox it lies in, where it was found in one.
+    pub inbox: Option<Arc<Path>>,
+    /// What reports call it; its name in the inbox.
     pub name: PathBuf,
     /// What it was when it was found.
     pub stat: Stat,
@@ -30,6 +32,10 @@ pub struct Job {
     pub received_at: DateTime<Utc>,
     /// Rejected before it was opened: it has killed too many processes.
     pub rejected: Option<Rejection>,
+    /// A process has died over it: its frames go alone, so that only one can be blamed.
+    pub alone: bool,
+    /// Times it could not be read.
+    pub failures: u32,
     /// Tells the intake when the file has been scored, or has to be looked at again.
     pub ticket: Ticket,
 }
@@ -37,8 +43,23 @@ pub struct Job {
 /// What the stages tell an intake.
 #[derive(Debug, Default)]
 pub struct Feedback {
-    again: Mutex<Vec<PathBuf>>,
+    told: Mutex<Vec<Told>>,
     open: AtomicUsize,
+}
+
+/// What became of a file.
+#[derive(Debug)]
+pub enum Told {
+    /// It changed while it was read, or is gone: look again.
+    Again(PathBuf),
+    /// It could not be read, this many times by now: read it again in a while.
+    Later(Found, u32),
+    /// Its rows are committed, and what is to be done after that has not been done.
+    Finished(PathBuf, Stat, bool),
+    /// It has been moved away or deleted after scoring.
+    Forget(PathBuf),
+    /// It was rejected as unreadable: look again when its metadata change.
+    Unreadable(PathBuf),
 }
 
 /// One file of an intake that has not been scored yet.
@@ -57,16 +78,27 @@ impl Feedback {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Files that changed while they were read.
-    pub fn again(&self) -> Vec<PathBuf> {
-        std::mem::take(&mut *self.again.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Tells what became of a file.
+    pub fn tell(&self, told: Told) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+    }
+
+    /// Whether every file that was sent has been scored, and nothing is left to be told.
+    pub fn is_quiet(&self) -> bool {
+        // What is told is told before the file's ticket is gone.
+        self.open() == 0 && self.told.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// What became of files since the last call.
+    pub fn told(&self) -> Vec<Told> {
+        std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Ticket {
-    /// Has the file looked at again.
-    pub fn again(&self, name: PathBuf) {
-        self.0.again.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+    /// Tells the intake what became of the file.
+    pub fn tell(&self, told: Told) {
+        self.0.tell(told);
     }
 }
 
@@ -88,6 +120,8 @@ pub struct FileInfo {
     pub stat: Stat,
     /// When it was found.
     pub received_at: DateTime<Utc>,
+    /// Its frames go alone.
+    pub alone: bool,
     /// BLAKE3 of its content, and the same in hex, where it could be read.
     pub digest: Option<([u8; 32], Arc<str>)>,
 }

@@ -1,6 +1,6 @@
 //! Starts the stages, waits for signals, stops them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::changes;
 use super::condition::Reason;
 use super::crew::{Crew, Ended};
+use super::inboxes::check_inboxes;
 use super::intake::{self, Intake};
 use super::lane::{Lane, Plan};
 use super::progress::{Progress, Summary};
@@ -27,7 +28,6 @@ use crate::observe::http::Server;
 use crate::pipeline::Pipeline;
 use crate::report::writer::Store;
 use crate::settings::Settings;
-use crate::watch::check_inbox;
 
 /// Share of the grace in which files that are queued are still begun.
 const DRAIN_SHARE: f64 = 0.5;
@@ -46,7 +46,7 @@ pub struct Orders<'a> {
 ///
 /// # Errors
 /// [`Kind::Locked`] for a second process on a state folder; what [`Orders::load`] fails with; [`Kind::Io`] when an inbox, the disk
-/// or the ledger fails; [`Kind::Internal`] when a device does.
+/// or the ledger fails; [`Kind::Internal`] when a device does; [`Kind::Hung`] when a worker hangs over a file.
 pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
     run_on(settings, orders, disk_of(&settings.state))
 }
@@ -64,7 +64,7 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
     if let Intake::Paths(paths) = &orders.intake {
         intake::check_paths(paths)?;
     }
-    let roots = inboxes(settings, orders, &plans)?;
+    check(settings, orders, &plans)?;
     let _lock = Lock::take(&settings.state)?;
     let server = watched.then(|| Server::start(settings, board.clone())).transpose()?;
     let space = Space::new(settings.min_free, disk, board.condition.clone(), Arc::default())?;
@@ -77,7 +77,7 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Internal, format!("cannot wait for signals: {error}")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let (sender, events) = unbounded_channel();
         let (condition, progress) = (board.condition.clone(), board.progress.clone());
         let mut crew = Crew::start(settings, store, watched, &sender, condition, progress, space.clone())?;
@@ -87,34 +87,29 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
         ledger.lose_patience();
         let _looking = space.keep_looking()?;
         remember(&settings.state, &crew.progress)?;
-        crew.feed(&lanes, &roots, &orders.intake, &suspects)?;
+        crew.feed(&lanes, &orders.intake, &suspects)?;
         let lasting = matches!(orders.intake, Intake::Watch { once: false });
         let _upkeep = lasting.then(|| Upkeep::start(settings, &crew.gate, &sender)).transpose()?;
         board.condition.clear(&Reason::Starting);
         info!(models = %describe(&lanes), state = %settings.state.display(), "ready");
         notify(&[NotifyState::Ready]);
         Shift { settings, orders, crew, ledger, suspects, events, lanes, board, server }.wait().await
-    })
-}
-
-/// The canonical inboxes of the plans; none where paths are given.
-fn inboxes(settings: &Settings, orders: &Orders<'_>, plans: &[Plan]) -> Result<Vec<PathBuf>> {
-    if matches!(orders.intake, Intake::Paths(_)) {
-        return Ok(Vec::new());
+    });
+    if !outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Hung) {
+        work::blame_nobody(&settings.state);
     }
-    plans.iter().map(|plan| inbox_of(&plan.pipeline, &settings.state)).collect()
+    outcome
 }
 
-/// The inbox of a pipeline, canonical, and fit to be watched.
-///
-/// # Errors
-/// [`Kind::Settings`] where the pipeline names none; those of [`check_inbox`].
-pub fn inbox_of(pipeline: &Pipeline, state: &Path) -> Result<PathBuf> {
-    let inbox = pipeline.spec.inbox.as_ref().ok_or_else(|| {
-        Failure::new(Kind::Settings, format!("{}: no inbox", pipeline.path.display()))
-            .hint("add `inbox = \"DIR\"` at the top of the pipeline file, or give --inbox DIR")
-    })?;
-    check_inbox(inbox, state)
+/// Checks the inboxes of the plans, where they are watched.
+fn check(settings: &Settings, orders: &Orders<'_>, plans: &[Plan]) -> Result<()> {
+    match orders.intake {
+        Intake::Watch { once } => {
+            let pipelines: Vec<&Pipeline> = plans.iter().map(|plan| &plan.pipeline).collect();
+            check_inboxes(&pipelines, &settings.state, once)
+        }
+        Intake::Paths(_) => Ok(()),
+    }
 }
 
 fn enter(plans: Vec<Plan>, ledger: &mut Ledger, progress: &Progress) -> Result<Vec<Arc<Lane>>> {
@@ -160,7 +155,11 @@ impl Shift<'_> {
             tokio::select! {
                 Some(Ended { stage, outcome }) = self.events.recv() => {
                     if let Err(error) = outcome {
+                        let hung = error.kind == Kind::Hung;
                         failure.get_or_insert(error);
+                        if hung {
+                            break;
+                        }
                         self.crew.stop(Duration::ZERO);
                     }
                     if stage == "write" {
@@ -182,6 +181,8 @@ impl Shift<'_> {
             }
         }
         notify(&[NotifyState::Stopping]);
+        let grace = Duration::from_secs(self.settings.grace_s);
+        self.crew.finish(stopping.map_or(grace, |since| grace.saturating_sub(since.elapsed())));
         failure.map_or_else(|| Ok(self.summary()), Err)
     }
 
@@ -193,6 +194,7 @@ impl Shift<'_> {
     fn signalled(&mut self, stopping: &mut Option<Instant>) {
         if stopping.is_some() {
             warn!("second signal, ending at once");
+            work::blame_nobody(&self.settings.state);
             std::process::exit(i32::from(Failure::new(Kind::Interrupted, "").exit_code()));
         }
         info!(unfinished = self.crew.progress.under_way(), grace_s = self.settings.grace_s, "draining");
@@ -210,15 +212,16 @@ impl Shift<'_> {
         info!("reloading pipelines and models");
         self.server.iter().for_each(Server::reload);
         let fresh = (self.orders.load)().and_then(|plans| {
-            let roots = inboxes(self.settings, self.orders, &plans)?;
+            check(self.settings, self.orders, &plans)?;
             let lanes = enter(plans, &mut self.ledger, &self.crew.progress)?;
             remember(&self.settings.state, &self.crew.progress)?;
-            Ok((lanes, roots))
+            Ok(lanes)
         });
-        let outcome = fresh.and_then(|(lanes, roots)| {
+        let outcome = fresh.and_then(|lanes| {
             self.crew.stop_feeding();
             self.crew.settle_down(Duration::from_secs(10));
-            self.crew.feed(&lanes, &roots, &self.orders.intake, &self.suspects)?;
+            self.crew.finish(Duration::from_secs(1));
+            self.crew.feed(&lanes, &self.orders.intake, &self.suspects)?;
             let names: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
             self.crew.progress.keep(&names);
             info!(models = %describe(&lanes), changes = %changes::between(&self.lanes, &lanes), "ready");

@@ -1,5 +1,7 @@
 //! The stages with a judge that needs no model: the score is the mean of the pixels.
 
+mod faults;
+
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +24,7 @@ const SIDE: usize = 8;
 /// Set in the process that is killed: the folder it works in.
 const VICTIM: &str = "ANOMALYD_TEST_VICTIM";
 
-/// Flags frames whose mean is above 100; panics on a mean of 66, aborts the process on one of 99.
+/// Flags frames whose mean is above 100; panics on a mean of 66, hangs on one of 98, aborts the process on one of 99.
 struct Mean {
     identity: Identity,
     pause: Duration,
@@ -44,6 +46,11 @@ fn verdict(frame: &Prepared) -> Verdict {
     assert!(score != 66.0, "a judge's panic, wanted here");
     if score == 99.0 {
         std::process::abort();
+    }
+    if score == 98.0 {
+        loop {
+            std::thread::park();
+        }
     }
     let maps = Maps {
         width: frame.width,
@@ -430,13 +437,19 @@ fn a_second_process_is_refused() {
 #[test]
 fn victim() {
     let Some(root) = std::env::var_os(VICTIM).map(PathBuf::from) else { return };
-    once(&settings(&root), &root.join("inbox"), "m", Duration::from_millis(4)).unwrap();
+    let settings = Settings { batch_frames: 4, score_s: 1, ..settings(&root) };
+    once(&settings, &root.join("inbox"), "m", Duration::from_millis(4)).unwrap();
+}
+
+fn victim_command(house: &House) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "daemon::tests::victim", "--quiet"]).env(VICTIM, house.root.path());
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command
 }
 
 pub(super) fn spawn_victim(house: &House) -> std::process::Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "daemon::tests::victim", "--quiet"]).env(VICTIM, house.root.path());
-    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    victim_command(house).spawn().unwrap()
 }
 
 #[test]

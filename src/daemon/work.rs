@@ -1,25 +1,41 @@
-//! Which files each worker holds right now, so that a file that kills the process is found out.
+//! Which files each worker holds right now, so that a file that kills or stalls the process is found out.
 //!
 //! A worker overwrites its own small file before and after each piece of work, without any sync: the page cache outlives the
-//! process, and after a power cut there is nobody to blame.
+//! process, and after a power cut there is nobody to blame. An orderly end, even by a failing disk, leaves no notes.
+//!
+//! What stands in a note when a process dies need not be to blame: it may have been killed from outside, or by another file. So
+//! a file goes alone after its first death, frame by frame, and a death over later frames than the last one starts the count
+//! anew, see [`crate::ledger::Ledger::blame`].
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::post::{Doing, Post, Posts};
 use crate::error::{Failure, Result};
 use crate::ledger::Suspect;
 use crate::watch::Stat;
 
 /// Deaths over one file after which it is rejected.
 pub const MOST_TRIES: u32 = 3;
+/// The worker of the score stage.
+pub const SCORE: &str = "score";
 
-/// One worker's note of what it holds.
+/// Where a note says that its worker hung.
+const STALLED_AT: u64 = 4;
+
+/// One worker's note of what it holds, and its post.
 #[derive(Debug)]
 pub struct Work {
     file: File,
     buffer: Vec<u8>,
+    /// What the worker does.
+    pub post: Arc<Post>,
 }
+
+/// A file in hand: pipeline, name, version, first and last frame in hand.
+pub type InHand<'a> = (&'a str, &'a [u8], Stat, u32, u32);
 
 /// Makes the folder of the notes and returns what a dead process held.
 ///
@@ -29,14 +45,44 @@ pub fn left_behind(state: &Path) -> Result<Vec<Suspect>> {
     let folder = folder(state);
     std::fs::create_dir_all(&folder).map_err(|error| Failure::io(&folder, error))?;
     let entries = std::fs::read_dir(&folder).map_err(|error| Failure::io(&folder, error))?;
-    let mut held = Vec::new();
+    let mut held: Vec<Suspect> = Vec::new();
     for entry in entries.flatten() {
-        held.extend(std::fs::read(entry.path()).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default());
+        let suspects = std::fs::read(entry.path()).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
+        for suspect in suspects {
+            // One worker may have decoded its next frames while another scored those before.
+            match held.iter_mut().find(|other| other.path == suspect.path && other.pipeline == suspect.pipeline) {
+                Some(other) => {
+                    other.frames = (other.frames.0.min(suspect.frames.0), other.frames.1.max(suspect.frames.1));
+                    other.stalled |= suspect.stalled;
+                }
+                None => held.push(suspect),
+            }
+        }
         std::fs::remove_file(entry.path()).map_err(|error| Failure::io(&entry.path(), error))?;
     }
     held.sort_by(|a, b| a.path.cmp(&b.path));
-    held.dedup_by(|a, b| a.path == b.path && a.pipeline == b.pipeline);
     Ok(held)
+}
+
+/// Takes all notes away: an orderly end blames nobody.
+pub fn blame_nobody(state: &Path) {
+    remove_notes(state, |_| true);
+}
+
+/// Leaves the note of a worker that hangs, and says so in it; takes those of the others away.
+pub fn blame_alone(state: &Path, worker: &str) {
+    remove_notes(state, |name| name != worker);
+    let note = File::options().write(true).open(folder(state).join(worker));
+    // A note that cannot be written costs the word for it, no more.
+    let _ = note.and_then(|note| note.write_all_at(&1u32.to_le_bytes(), STALLED_AT));
+}
+
+fn remove_notes(state: &Path, which: impl Fn(&str) -> bool) {
+    for entry in std::fs::read_dir(folder(state)).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(&which) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 impl Work {
@@ -44,18 +90,18 @@ impl Work {
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
-    pub fn new(state: &Path, worker: &str) -> Result<Self> {
+    pub fn new(state: &Path, worker: &str, posts: &Posts) -> Result<Self> {
         let path = folder(state).join(worker);
         let file = File::create(&path).map_err(|error| Failure::io(&path, error))?;
-        Ok(Self { file, buffer: Vec::new() })
+        Ok(Self { file, buffer: Vec::new(), post: posts.post(worker) })
     }
 
-    /// Notes files: pipeline, name, version. A note that cannot be written costs no more than the blame.
-    pub fn begin<'a>(&mut self, files: impl Iterator<Item = (&'a str, &'a [u8], Stat)>) {
+    /// Notes what is taken in hand. A note that cannot be written costs no more than the blame.
+    pub fn begin(&mut self, files: &[InHand<'_>]) {
         self.buffer.clear();
+        self.buffer.extend((files.len() as u32).to_le_bytes());
         self.buffer.extend(0u32.to_le_bytes());
-        let mut count = 0u32;
-        for (pipeline, name, stat) in files {
+        for &(pipeline, name, stat, first, last) in files {
             for text in [pipeline.as_bytes(), name] {
                 self.buffer.extend((text.len() as u32).to_le_bytes());
                 self.buffer.extend(text);
@@ -63,14 +109,24 @@ impl Work {
             for number in [stat.size, stat.mtime_ns as u64, stat.inode] {
                 self.buffer.extend(number.to_le_bytes());
             }
-            count += 1;
+            self.buffer.extend(first.to_le_bytes());
+            self.buffer.extend(last.to_le_bytes());
         }
-        self.buffer[..4].copy_from_slice(&count.to_le_bytes());
         let _ = self.file.write_all_at(&self.buffer, 0);
+    }
+
+    /// Notes that the one file in hand has come to this frame.
+    pub fn advance(&mut self, source: &Arc<str>, frame: u32) {
+        self.post.say(Doing::Work { source: source.clone(), frame });
+        if let Some(end) = self.buffer.len().checked_sub(8).filter(|_| frame > 0) {
+            let frames = [frame.to_le_bytes(), frame.to_le_bytes()].concat();
+            let _ = self.file.write_all_at(&frames, end as u64);
+        }
     }
 
     /// Notes that the work is done.
     pub fn done(&mut self) {
+        self.post.say(Doing::Rest);
         let _ = self.file.write_all_at(&0u32.to_le_bytes(), 0);
     }
 }
@@ -81,7 +137,7 @@ fn folder(state: &Path) -> PathBuf {
 
 fn parse(bytes: &[u8]) -> Option<Vec<Suspect>> {
     let mut rest = bytes;
-    let count = number::<4>(&mut rest)?;
+    let (count, stalled) = (number::<4>(&mut rest)?, number::<4>(&mut rest)? != 0);
     (0..count)
         .map(|_| {
             let mut text = || {
@@ -93,7 +149,8 @@ fn parse(bytes: &[u8]) -> Option<Vec<Suspect>> {
             let (pipeline, path) = (String::from_utf8(text()?).ok()?, text()?);
             let (size, mtime_ns, inode) =
                 (number::<8>(&mut rest)?, number::<8>(&mut rest)? as i64, number::<8>(&mut rest)?);
-            Some(Suspect { pipeline, path, stat: Stat { size, mtime_ns, inode }, tries: 0 })
+            let frames = (number::<4>(&mut rest)? as u32, number::<4>(&mut rest)? as u32);
+            Some(Suspect { pipeline, path, stat: Stat { size, mtime_ns, inode }, frames, stalled, tries: 0 })
         })
         .collect()
 }
@@ -111,19 +168,53 @@ fn number<const N: usize>(rest: &mut &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const STAT: Stat = Stat { size: 1, mtime_ns: -2, inode: 3 };
+
+    fn suspect(path: &[u8], frames: (u32, u32), stalled: bool) -> Suspect {
+        Suspect { pipeline: "digits".into(), path: path.to_vec(), stat: STAT, frames, stalled, tries: 0 }
+    }
+
     #[test]
     fn what_is_held_is_found_and_what_is_done_is_not() {
-        let state = tempfile::tempdir().unwrap();
+        let (state, posts) = (tempfile::tempdir().unwrap(), Posts::default());
         assert!(left_behind(state.path()).unwrap().is_empty());
-        let stat = Stat { size: 1, mtime_ns: -2, inode: 3 };
-        let mut one = Work::new(state.path(), "decode-0").unwrap();
-        let mut two = Work::new(state.path(), "score").unwrap();
-        one.begin([("digits", &b"a long name"[..], stat)].into_iter());
-        one.begin([("digits", &b"b"[..], stat)].into_iter());
-        two.begin([("digits", &b"c"[..], stat), ("digits", b"d", stat)].into_iter());
+        let mut one = Work::new(state.path(), "decode-0", &posts).unwrap();
+        let mut two = Work::new(state.path(), SCORE, &posts).unwrap();
+        one.begin(&[("digits", b"a long name", STAT, 0, 0)]);
+        one.begin(&[("digits", b"b", STAT, 0, 0)]);
+        one.advance(&"b".into(), 70);
+        two.begin(&[("digits", b"c", STAT, 0, 0), ("digits", b"d", STAT, 0, 9)]);
         two.done();
-        let held = left_behind(state.path()).unwrap();
-        assert_eq!(held, [Suspect { pipeline: "digits".into(), path: b"b".to_vec(), stat, tries: 0 }]);
+        assert_eq!(left_behind(state.path()).unwrap(), [suspect(b"b", (70, 70), false)]);
         assert!(parse(&[9, 0, 0, 0, 1]).is_none(), "a torn note blames nobody");
+    }
+
+    #[test]
+    fn frames_in_several_hands_are_one_range() {
+        let (state, posts) = (tempfile::tempdir().unwrap(), Posts::default());
+        left_behind(state.path()).unwrap();
+        let mut one = Work::new(state.path(), "decode-0", &posts).unwrap();
+        let mut two = Work::new(state.path(), SCORE, &posts).unwrap();
+        one.begin(&[("digits", b"cube", STAT, 0, 0)]);
+        one.advance(&"cube".into(), 70);
+        two.begin(&[("digits", b"cube", STAT, 31, 44)]);
+        assert_eq!(left_behind(state.path()).unwrap(), [suspect(b"cube", (31, 70), false)]);
+    }
+
+    #[test]
+    fn an_orderly_end_blames_nobody_and_a_worker_that_hangs_alone() {
+        let (state, posts) = (tempfile::tempdir().unwrap(), Posts::default());
+        left_behind(state.path()).unwrap();
+        for (blame, held) in [
+            (blame_nobody as fn(&Path), vec![]),
+            (|state| blame_alone(state, "decode-1"), vec![suspect(b"1", (0, 0), true)]),
+        ] {
+            for worker in 0..3 {
+                let mut work = Work::new(state.path(), &format!("decode-{worker}"), &posts).unwrap();
+                work.begin(&[("digits", worker.to_string().as_bytes(), STAT, 0, 0)]);
+            }
+            blame(state.path());
+            assert_eq!(left_behind(state.path()).unwrap(), held);
+        }
     }
 }

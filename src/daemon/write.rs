@@ -282,6 +282,7 @@ impl Writer {
         for ended in batch.ended {
             let is_duplicate = matches!(ended.row.outcome, Outcome::Alias | Outcome::Resumed);
             ended.file.lane.tally.end(ended.file.received_at, is_duplicate);
+            ended.file.lane.committed(&ended.file, ended.row.outcome);
             if matches!(ended.row.outcome, Outcome::Alias | Outcome::Seen) {
                 self.progress.add(&self.progress.known, 1);
             }

@@ -112,6 +112,8 @@ pub enum Reason {
     Poisonous,
     /// Decoding took longer than it may.
     TooSlow,
+    /// A worker hung over the frame.
+    Stalled,
 }
 
 impl Reason {
@@ -131,6 +133,7 @@ impl Reason {
             Self::Unreadable => "unreadable",
             Self::Poisonous => "poisonous",
             Self::TooSlow => "too_slow",
+            Self::Stalled => "stalled",
         }
     }
 }

@@ -85,7 +85,7 @@ impl Ledger {
         })
     }
 
-    /// Last step of a batch: its rows count from now on. `files` are those of [`Self::prepare`]; their attempts are forgotten.
+    /// Last step of a batch: its rows count from now on. `files` are those of [`Self::prepare`]; their tries are forgotten.
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
@@ -102,10 +102,11 @@ impl Ledger {
                 [batch],
             )?;
             if suspects {
-                // Some of its frames are progress too: what is blamed is a file that gets nowhere.
-                for file in files {
+                // Some of its frames are progress too: what is blamed is a file that gets nowhere. One that was rejected for its tries,
+                // unread, keeps them: the next start must not try it again.
+                for file in files.iter().filter(|file| file.digest.is_some()) {
                     transaction.execute(
-                        "DELETE FROM attempts WHERE pipeline = ?1 AND path = ?2",
+                        "DELETE FROM tries WHERE pipeline = ?1 AND path = ?2",
                         params![file.pipeline, file.path],
                     )?;
                 }

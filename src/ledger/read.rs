@@ -72,15 +72,21 @@ impl Reader {
     pub fn known(&self, identity: i64) -> Result<Known> {
         self.run(|connection| {
             let mut query = connection.prepare(
-                "SELECT files.path, files.size, files.mtime_ns, files.inode FROM files JOIN batches ON batches.id = files.batch
+                "SELECT files.path, files.size, files.mtime_ns, files.inode, files.outcome, files.digest IS NULL
+                 FROM files JOIN batches ON batches.id = files.batch
                  WHERE files.identity = ?1 AND batches.committed = 1 AND files.outcome NOT IN ('partial', 'refused')
                  AND (files.inode <> 0 OR files.digest IS NULL) ORDER BY files.id",
             )?;
             let mut rows = query.query([identity])?;
             let mut known = Known::default();
             while let Some(row) = rows.next()? {
-                let stat = Stat { size: row.get::<_, i64>(1)? as u64, mtime_ns: row.get(2)?, inode: row.get::<_, i64>(3)? as u64 };
-                known.insert(row.get_ref(0)?.as_blob()?, stat);
+                let stat = Stat {
+                    size: row.get::<_, i64>(1)? as u64,
+                    mtime_ns: row.get(2)?,
+                    inode: row.get::<_, i64>(3)? as u64,
+                };
+                let (name, rejected) = (row.get_ref(0)?.as_blob()?, row.get_ref(4)?.as_str()? == "rejected");
+                if row.get(5)? { known.finish_unread(name, stat) } else { known.finish(name, stat, rejected) }
             }
             Ok(known)
         })

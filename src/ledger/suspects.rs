@@ -15,12 +15,17 @@ pub struct Suspect {
     pub path: Vec<u8>,
     /// What it was.
     pub stat: Stat,
+    /// First and last of its frames in hand when the process died.
+    pub frames: (u32, u32),
+    /// Whether the process ended itself because a worker hung.
+    pub stalled: bool,
     /// Times a process died over it.
     pub tries: u32,
 }
 
 impl Ledger {
-    /// Counts one more try against each file. A file that has changed starts anew.
+    /// Counts one more try against each file. One that has changed, or had come further than at the last death, starts anew: what
+    /// is to blame gets nowhere.
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
@@ -28,13 +33,21 @@ impl Ledger {
         self.suspects |= !files.is_empty();
         self.run(|connection| {
             let transaction = connection.transaction()?;
-            for Suspect { pipeline, path, stat, .. } in files {
-                let (size, inode) = (stat.size as i64, stat.inode as i64);
+            for Suspect { pipeline, path, stat, frames, stalled, .. } in files {
                 transaction.execute(
-                    "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, 1) ON CONFLICT DO UPDATE SET
-                     tries = CASE WHEN size = ?3 AND mtime_ns = ?4 AND inode = ?5 THEN tries + 1 ELSE 1 END,
-                     size = ?3, mtime_ns = ?4, inode = ?5",
-                    params![pipeline, path, size, stat.mtime_ns, inode],
+                    "INSERT INTO tries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1) ON CONFLICT DO UPDATE SET
+                     tries = CASE WHEN size = ?3 AND mtime_ns = ?4 AND inode = ?5 AND ?6 <= last_frame THEN tries + 1
+                     ELSE 1 END, size = ?3, mtime_ns = ?4, inode = ?5, first_frame = ?6, last_frame = ?7, stalled = ?8",
+                    params![
+                        pipeline,
+                        path,
+                        stat.size as i64,
+                        stat.mtime_ns,
+                        stat.inode as i64,
+                        frames.0,
+                        frames.1,
+                        stalled
+                    ],
                 )?;
             }
             transaction.commit()
@@ -47,15 +60,24 @@ impl Ledger {
     /// [`crate::error::Kind::Io`].
     pub fn suspects(&mut self) -> Result<Vec<Suspect>> {
         self.run(|connection| {
-            let mut query = connection
-                .prepare("SELECT pipeline, path, size, mtime_ns, inode, tries FROM attempts ORDER BY tries, path")?;
+            let mut query = connection.prepare(
+                "SELECT pipeline, path, size, mtime_ns, inode, first_frame, last_frame, stalled, tries FROM tries
+                 ORDER BY tries, path",
+            )?;
             let rows = query.query_map([], |row| {
                 let stat = Stat {
                     size: row.get::<_, i64>(2)? as u64,
                     mtime_ns: row.get(3)?,
                     inode: row.get::<_, i64>(4)? as u64,
                 };
-                Ok(Suspect { pipeline: row.get(0)?, path: row.get(1)?, stat, tries: row.get(5)? })
+                Ok(Suspect {
+                    pipeline: row.get(0)?,
+                    path: row.get(1)?,
+                    stat,
+                    frames: (row.get(5)?, row.get(6)?),
+                    stalled: row.get(7)?,
+                    tries: row.get(8)?,
+                })
             })?;
             rows.collect()
         })

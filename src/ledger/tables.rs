@@ -33,9 +33,11 @@ CREATE INDEX IF NOT EXISTS files_named ON files (digest, identity, path);
 CREATE INDEX IF NOT EXISTS files_scored ON files (digest, identity) WHERE outcome IN ('scored', 'partial');
 CREATE INDEX IF NOT EXISTS files_batch ON files (batch);
 CREATE INDEX IF NOT EXISTS files_undigested ON files (path, identity) WHERE digest IS NULL;
-CREATE TABLE IF NOT EXISTS attempts (
+DROP TABLE IF EXISTS attempts;
+CREATE TABLE IF NOT EXISTS tries (
     pipeline TEXT NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-    tries INTEGER NOT NULL, PRIMARY KEY (pipeline, path)) WITHOUT ROWID;
+    first_frame INTEGER NOT NULL, last_frame INTEGER NOT NULL, stalled INTEGER NOT NULL, tries INTEGER NOT NULL,
+    PRIMARY KEY (pipeline, path)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS errors (pipeline TEXT PRIMARY KEY, at INTEGER NOT NULL, message TEXT NOT NULL) WITHOUT ROWID;
 ";
 

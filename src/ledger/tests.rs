@@ -239,12 +239,19 @@ fn tries_add_up_until_the_file_changes_or_ends() {
         pipeline: "digits".into(),
         path: b"a".to_vec(),
         stat: Stat { size: 1, mtime_ns: 2, inode: 3 },
+        frames: (3, 9),
+        stalled: false,
         tries: 0,
     };
     for tries in 1..=3 {
         ledger.blame(&[suspect.clone()]).unwrap();
         assert_eq!(ledger.suspects().unwrap()[0].tries, tries);
     }
+    suspect.frames = (10, 12);
+    suspect.stalled = true;
+    ledger.blame(&[suspect.clone()]).unwrap();
+    assert_eq!(ledger.suspects().unwrap(), [Suspect { tries: 1, ..suspect.clone() }], "it had come further");
+    ledger.blame(&[suspect.clone()]).unwrap();
     suspect.stat.size = 9;
     ledger.blame(&[suspect]).unwrap();
     assert_eq!(ledger.suspects().unwrap()[0].tries, 1);

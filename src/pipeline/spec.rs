@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::watching::{Watch, WatchMode};
+pub use super::watching::{Action, After, Watch, WatchMode};
 use crate::components::Component;
 
 /// The contents of a pipeline file.
@@ -33,6 +33,9 @@ pub struct Spec {
     /// How the inbox is watched.
     #[serde(default)]
     pub watch: Watch,
+    /// What becomes of its files once they are scored.
+    #[serde(default)]
+    pub after: After,
 }
 
 /// From pixels to what the model sees.

@@ -1,4 +1,6 @@
-//! How an inbox is watched: when its files are looked for, and when one counts as complete.
+//! How an inbox is watched: when its files are looked for, when one counts as complete, and what becomes of it after scoring.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,4 +34,42 @@ pub enum WatchMode {
     Auto,
     /// The timed rescan alone.
     Poll,
+}
+
+/// What becomes of a file once its rows are committed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct After {
+    /// Of one that was scored, or whose content had been scored.
+    pub scored: Action,
+    /// Of one that was rejected.
+    pub rejected: Action,
+}
+
+/// What is done to a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Nothing.
+    #[default]
+    Leave,
+    /// It is deleted.
+    Delete,
+    /// It is moved below this folder, with the folders it lies in. Nothing there is overwritten.
+    Move(PathBuf),
+}
+
+impl After {
+    /// The action for a file.
+    pub fn of(&self, rejected: bool) -> &Action {
+        if rejected { &self.rejected } else { &self.scored }
+    }
+
+    /// The folders that files are moved to.
+    pub fn archives(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.scored, &self.rejected].into_iter().filter_map(|action| match action {
+            Action::Move(folder) => Some(folder),
+            Action::Leave | Action::Delete => None,
+        })
+    }
 }

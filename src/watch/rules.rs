@@ -19,7 +19,7 @@ pub const UNFINISHED: [&str; 3] = [".part", ".partial", ".tmp"];
 pub struct Rules {
     /// Time it must stay unchanged.
     pub settle: Duration,
-    /// Whether the clock of modification times is this machine's.
+    /// Whether the clock of modification times is this machine's, and its writers are heard.
     pub trust_mtime: bool,
     min_age: Duration,
     rescan: Duration,

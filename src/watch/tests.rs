@@ -25,10 +25,10 @@ fn finds_files_of_any_depth_but_no_hidden_unfinished_or_linked_ones() {
     }
     std::os::unix::fs::symlink("/etc/hostname", root.path().join("link")).unwrap();
     let mut inbox = inbox(root.path(), 0);
-    inbox.scan();
-    assert_eq!(names(inbox.settled(100)), ["a.png", "night/b"]);
-    inbox.scan();
-    assert!(inbox.settled(100).is_empty(), "known files are not found twice");
+    inbox.scan(&|| true);
+    assert_eq!(names(inbox.settled(100, &|| true)), ["a.png", "night/b"]);
+    inbox.scan(&|| true);
+    assert!(inbox.settled(100, &|| true).is_empty(), "known files are not found twice");
 }
 
 #[test]
@@ -38,14 +38,14 @@ fn a_file_settles_only_when_it_no_longer_changes() {
     let mut inbox = inbox(root.path(), 120);
     for size in 1..4 {
         std::fs::write(&path, vec![0; size]).unwrap();
-        inbox.scan();
+        inbox.scan(&|| true);
         std::thread::sleep(Duration::from_millis(60));
-        assert!(inbox.settled(100).is_empty());
+        assert!(inbox.settled(100, &|| true).is_empty());
     }
     std::thread::sleep(Duration::from_millis(130));
-    assert_eq!(names(inbox.settled(100)), ["a"]);
+    assert_eq!(names(inbox.settled(100, &|| true)), ["a"]);
     std::fs::write(&path, b"another").unwrap();
-    inbox.scan();
+    inbox.scan(&|| true);
     assert_eq!(inbox.waiting(), 1, "an overwritten file is a new one");
 }
 
@@ -55,11 +55,11 @@ fn a_file_that_is_being_written_gets_more_patience() {
     let path = root.path().join("slow");
     std::fs::write(&path, b"half").unwrap();
     let mut inbox = inbox(root.path(), 40);
-    inbox.follow(&Hint::Writing(path.clone()));
+    inbox.follow(&Hint::Writing(path.clone()), &|| true);
     std::thread::sleep(Duration::from_millis(100));
-    assert!(inbox.settled(100).is_empty());
-    inbox.follow(&Hint::Look(path));
-    assert_eq!(names(inbox.settled(100)), ["slow"]);
+    assert!(inbox.settled(100, &|| true).is_empty());
+    inbox.follow(&Hint::Look(path), &|| true);
+    assert_eq!(names(inbox.settled(100, &|| true)), ["slow"]);
 }
 
 #[test]
@@ -68,9 +68,9 @@ fn a_file_deleted_while_it_waits_is_forgotten() {
     let path = root.path().join("a");
     std::fs::write(&path, b"x").unwrap();
     let mut inbox = inbox(root.path(), 0);
-    inbox.scan();
+    inbox.scan(&|| true);
     std::fs::remove_file(&path).unwrap();
-    assert!(inbox.settled(100).is_empty());
+    assert!(inbox.settled(100, &|| true).is_empty());
     assert_eq!(inbox.waiting(), 0);
 }
 
@@ -82,11 +82,11 @@ fn a_storm_of_files_is_found_in_portions() {
         std::fs::write(root.path().join(index.to_string()), b"x").unwrap();
     }
     let mut inbox = inbox(root.path(), 0);
-    inbox.scan();
+    inbox.scan(&|| true);
     let mut found = 0;
     while inbox.waiting() > 0 {
         assert!(inbox.waiting() <= MOST_PENDING);
-        found += inbox.settled(1000).len();
+        found += inbox.settled(1000, &|| true).len();
     }
     assert_eq!(found, total);
 }
@@ -106,9 +106,9 @@ fn inboxes_that_cannot_work_are_refused() {
 /// The names that an inbox finds at once, sorted, as bytes.
 fn found_in(root: &Path, watch: &Watch) -> Vec<Vec<u8>> {
     let mut inbox = Inbox::new(root.to_path_buf(), watch, Known::default());
-    inbox.scan();
+    inbox.scan(&|| true);
     let mut names: Vec<Vec<u8>> =
-        inbox.settled(100).into_iter().map(|file| file.name.as_os_str().as_bytes().to_vec()).collect();
+        inbox.settled(100, &|| true).into_iter().map(|file| file.name.as_os_str().as_bytes().to_vec()).collect();
     names.sort();
     names
 }
@@ -142,20 +142,20 @@ fn with_a_marker_a_file_counts_when_its_marker_stands_beside_it() {
     }
     let watch = Watch { done_marker: Some(".done".into()), ..watch(0) };
     let mut inbox = Inbox::new(root.path().to_path_buf(), &watch, Known::default());
-    inbox.scan();
-    inbox.follow(&Hint::Look(root.path().join("a.fits")));
+    inbox.scan(&|| true);
+    inbox.follow(&Hint::Look(root.path().join("a.fits")), &|| true);
     assert_eq!(inbox.waiting(), 0, "no marker stands beside its file yet");
     for (marker, file) in [("a.fits.done", "a.fits"), ("night/b.fits.done", "night/b.fits")] {
         std::fs::write(root.path().join(marker), b"").unwrap();
-        inbox.follow(&Hint::Look(root.path().join(marker)));
-        assert_eq!(names(inbox.settled(9)), [file], "the marker is a hint to look at its file");
+        inbox.follow(&Hint::Look(root.path().join(marker)), &|| true);
+        assert_eq!(names(inbox.settled(9, &|| true)), [file], "the marker is a hint to look at its file");
     }
     assert_eq!(count_waiting(root.path(), &watch, &Known::default()), 2);
     assert_eq!(found_in(root.path(), &watch), [&b"a.fits"[..], b"night/b.fits"]);
     std::fs::write(root.path().join("a.fits"), b"another").unwrap();
-    inbox.scan();
+    inbox.scan(&|| true);
     std::fs::remove_file(root.path().join("a.fits.done")).unwrap();
-    assert!(inbox.settled(9).is_empty(), "the marker was taken back");
+    assert!(inbox.settled(9, &|| true).is_empty(), "the marker was taken back");
 }
 
 #[test]
@@ -168,13 +168,13 @@ fn a_file_is_not_read_before_its_age() {
     aged(3);
     assert!(found_in(root.path(), &watch(WatchMode::Auto)).is_empty());
     let mut inbox = Inbox::new(root.path().to_path_buf(), &watch(WatchMode::Auto), Known::default());
-    inbox.scan();
+    inbox.scan(&|| true);
     assert_eq!(inbox.waiting(), 0, "a later rescan finds it again");
     aged(50);
-    inbox.scan();
-    assert_eq!((inbox.waiting(), inbox.settled(9).len()), (1, 0));
+    inbox.scan(&|| true);
+    assert_eq!((inbox.waiting(), inbox.settled(9, &|| true).len()), (1, 0));
     aged(61);
-    assert_eq!(names(inbox.settled(9)), ["a"]);
+    assert_eq!(names(inbox.settled(9, &|| true)), ["a"]);
     assert!(found_in(root.path(), &watch(WatchMode::Poll)).is_empty(), "another machine's clock may be wrong");
 }
 
@@ -184,23 +184,23 @@ fn a_writer_that_pauses_is_waited_for_until_it_closes() {
     let path = root.path().join("cube");
     let mut inbox = inbox(root.path(), 10);
     std::fs::write(&path, b"").unwrap();
-    inbox.follow(&Hint::Created(path.clone()));
+    inbox.follow(&Hint::Created(path.clone()), &|| true);
     std::fs::write(&path, b"half").unwrap();
-    inbox.follow(&Hint::Writing(path.clone()));
+    inbox.follow(&Hint::Writing(path.clone()), &|| true);
     std::thread::sleep(Duration::from_millis(150));
-    inbox.scan();
-    inbox.follow(&Hint::Changed(path.clone()));
-    assert!(inbox.settled(9).is_empty(), "neither a rescan nor a chmod closes a file");
-    inbox.follow(&Hint::Look(path.clone()));
-    assert_eq!(names(inbox.settled(9)), ["cube"]);
-    inbox.follow(&Hint::Writing(path.clone()));
+    inbox.scan(&|| true);
+    inbox.follow(&Hint::Changed(path.clone()), &|| true);
+    assert!(inbox.settled(9, &|| true).is_empty(), "neither a rescan nor a chmod closes a file");
+    inbox.follow(&Hint::Look(path.clone()), &|| true);
+    assert_eq!(names(inbox.settled(9, &|| true)), ["cube"]);
+    inbox.follow(&Hint::Writing(path.clone()), &|| true);
     assert_eq!(inbox.waiting(), 0, "nothing has been written since");
     std::fs::write(&path, b"more than half").unwrap();
-    inbox.follow(&Hint::Writing(path));
+    inbox.follow(&Hint::Writing(path), &|| true);
     std::thread::sleep(Duration::from_millis(30));
-    assert!(inbox.settled(9).is_empty());
-    inbox.follow(&Hint::Everything);
-    assert_eq!(names(inbox.settled(9)), ["cube"], "where events were lost, the close may be among them");
+    assert!(inbox.settled(9, &|| true).is_empty());
+    inbox.follow(&Hint::Everything, &|| true);
+    assert_eq!(names(inbox.settled(9, &|| true)), ["cube"], "where events were lost, the close may be among them");
 }
 
 #[test]
@@ -209,9 +209,9 @@ fn a_link_into_the_inbox_waits_for_nobody_to_close_it() {
     std::fs::write(root.path().join(".delivery"), b"x").unwrap();
     std::fs::hard_link(root.path().join(".delivery"), root.path().join("a")).unwrap();
     let mut inbox = inbox(root.path(), 10);
-    inbox.follow(&Hint::Created(root.path().join("a")));
+    inbox.follow(&Hint::Created(root.path().join("a")), &|| true);
     std::thread::sleep(Duration::from_millis(30));
-    assert_eq!(names(inbox.settled(9)), ["a"]);
+    assert_eq!(names(inbox.settled(9, &|| true)), ["a"]);
 }
 
 #[test]
@@ -223,8 +223,9 @@ fn what_changed_longest_ago_is_read_first() {
         file.set_modified(now - Duration::from_secs(age)).unwrap();
     }
     let mut inbox = inbox(root.path(), 0);
-    inbox.scan();
-    let order: Vec<PathBuf> = [3, 1].into_iter().flat_map(|most| inbox.settled(most)).map(|file| file.name).collect();
+    inbox.scan(&|| true);
+    let order: Vec<PathBuf> =
+        [3, 1].into_iter().flat_map(|most| inbox.settled(most, &|| true)).map(|file| file.name).collect();
     assert_eq!(order, ["b", "a", "c", "d"].map(PathBuf::from));
 }
 

@@ -40,9 +40,7 @@ impl Walk {
                     (self.folder, self.names) = (folder, names);
                     return true;
                 }
-                // Gone, or replaced by something else, since it was met.
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-                Err(error) => warn!(folder = %folder.display(), %error, "cannot look into a folder"),
+                Err(error) => report(&folder, &error),
             }
         }
         false
@@ -66,6 +64,13 @@ impl Iterator for Walk {
                 return None;
             }
         }
+    }
+}
+
+/// A folder that cannot be entered hides files; one that has gone, or been replaced by something else since it was met, does not.
+pub fn report(folder: &Path, error: &io::Error) {
+    if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+        warn!(folder = %folder.display(), %error, "cannot look into a folder");
     }
 }
 

@@ -171,6 +171,23 @@ fn status_works_without_a_ledger() {
 }
 
 #[test]
+fn an_inbox_that_goes_away_is_found_again() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let mut daemon = house.start();
+    std::fs::rename(house.path("inbox"), house.path("moved")).unwrap();
+    daemon.wait_for("the inbox cannot be reached");
+    std::fs::create_dir(house.path("inbox")).unwrap();
+    daemon.wait_for("the inbox can be reached again");
+    std::fs::write(house.path("inbox/a.png"), image(1)).unwrap();
+    house.wait_for(1);
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_daemon_from_ready_to_drained() {
     if !has_model() {
         return;

@@ -1,0 +1,94 @@
+use super::*;
+use crate::daemon::work::Work;
+use crate::watch::Stat;
+
+struct House {
+    state: tempfile::TempDir,
+    overseer: Overseer,
+    events: tokio::sync::mpsc::UnboundedReceiver<Ended>,
+}
+
+fn house(lanes: &[&str]) -> House {
+    let state = tempfile::tempdir().unwrap();
+    work::left_behind(state.path()).unwrap();
+    let (sender, events) = tokio::sync::mpsc::unbounded_channel();
+    let inboxes = lanes.iter().map(|lane| Access::new(lane)).collect();
+    let overseer = Overseer {
+        posts: Arc::default(),
+        inboxes: Arc::new(Mutex::new(inboxes)),
+        condition: Arc::default(),
+        patience: Patience { decode_s: 5.0, score_s: 40.0 },
+        state: state.path().to_path_buf(),
+        events: sender,
+        end: crossbeam_channel::never(),
+        held: HashMap::new(),
+        said: BTreeSet::new(),
+    };
+    House { state, overseer, events }
+}
+
+fn work_on(post: &Post) {
+    post.say(Doing::Work { source: "cube.fits".into(), frame: 7 });
+}
+
+#[test]
+fn an_inbox_that_does_not_answer_is_unreachable_until_it_does() {
+    let House { mut overseer, .. } = house(&["far", "near"]);
+    let reader = overseer.posts.post("decode-0");
+    reader.say(Doing::Reach { lane: "far".into(), path: "/far/a".into() });
+    overseer.look(1.0);
+    assert!(overseer.condition.list().is_empty());
+    overseer.look(STALL_S);
+    let held = overseer.condition.list();
+    assert_eq!(held[0].reason, Reason::InboxUnreachable("far".into()));
+    assert!(held[0].detail.contains("/far/a"), "{held:?}");
+    reader.say(Doing::Reach { lane: "far".into(), path: "/far/a".into() });
+    overseer.look(1.0);
+    assert!(overseer.condition.list().is_empty(), "it has answered");
+    overseer.inboxes.lock().unwrap()[1].say(Some("no such folder".into()));
+    overseer.look(1.0);
+    assert_eq!(overseer.condition.list()[0].reason, Reason::InboxUnreachable("near".into()));
+    overseer.inboxes.lock().unwrap().pop();
+    overseer.look(1.0);
+    assert!(overseer.condition.list().is_empty(), "the lane is no longer fed");
+}
+
+#[test]
+fn a_batch_that_takes_too_long_ends_the_run_and_its_files_alone_are_blamed() {
+    let House { state, mut overseer, mut events } = house(&[]);
+    let stat = Stat { size: 1, mtime_ns: 2, inode: 3 };
+    let mut innocent = Work::new(state.path(), "decode-0", &overseer.posts).unwrap();
+    let mut guilty = Work::new(state.path(), work::SCORE, &overseer.posts).unwrap();
+    innocent.begin(&[("p", b"innocent", stat, 0, 0)]);
+    guilty.begin(&[("p", b"guilty", stat, 4, 7)]);
+    work_on(&overseer.posts.all()[1]);
+    overseer.look(1.0);
+    overseer.look(39.0);
+    assert!(events.try_recv().is_err());
+    overseer.look(1.0);
+    let failure = events.try_recv().unwrap().outcome.unwrap_err();
+    assert_eq!(failure.kind, Kind::Hung);
+    assert!(failure.message.contains("frame 7 of cube.fits"), "{failure}");
+    let blamed = work::left_behind(state.path()).unwrap();
+    assert_eq!(blamed.len(), 1);
+    assert_eq!((blamed[0].path.as_slice(), blamed[0].frames, blamed[0].stalled), (&b"guilty"[..], (4, 7), true));
+}
+
+#[test]
+fn a_decoder_hangs_by_its_own_time_or_by_far_too_much_of_ours() {
+    let House { mut overseer, mut events, .. } = house(&[]);
+    let decoder = overseer.posts.post("decode-0");
+    decoder.take();
+    work_on(&decoder);
+    overseer.look(1.0);
+    overseer.look(5.0 + MARGIN_S);
+    assert!(events.try_recv().is_err(), "the thread did not get to compute");
+    work_on(&decoder);
+    overseer.look(1.0);
+    overseer.look(ASLEEP * (5.0 + MARGIN_S));
+    assert_eq!(events.try_recv().unwrap().outcome.unwrap_err().kind, Kind::Hung);
+    decoder.say(Doing::Rest);
+    overseer.look(1.0);
+    overseer.look(1e6);
+    assert!(events.try_recv().is_err(), "who waits does not hang");
+}

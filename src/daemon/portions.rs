@@ -1,0 +1,126 @@
+//! How many frames a device is given at once: fewer when its memory runs out, more again after a while.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
+
+use tracing::{info, warn};
+
+use super::lane::Lane;
+use crate::error::{Failure, Kind, Result};
+use crate::image::{Reason, Rejection};
+use crate::prepare::Prepared;
+use crate::score::Verdict;
+
+/// Calls that must go well before a device is given twice as many frames.
+const CALM: u32 = 64;
+
+/// What came of a frame.
+pub enum Judged {
+    /// It was judged.
+    Verdict(Box<Verdict>),
+    /// It could not be judged.
+    Not(Rejection),
+}
+
+/// Frames of one call, by lane.
+#[derive(Debug)]
+pub struct Portions {
+    most: usize,
+    reduced: HashMap<i64, Portion>,
+}
+
+/// A number of frames that is below what was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Portion {
+    frames: usize,
+    calm: u32,
+}
+
+impl Portions {
+    /// At most this many frames.
+    pub fn new(most: usize) -> Self {
+        Self { most, reduced: HashMap::new() }
+    }
+
+    /// Judges frames of a lane, in order: what came of each.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the device fails otherwise than by its memory.
+    pub fn judge(&mut self, lane: &Lane, mut frames: &[Prepared]) -> Result<Vec<Judged>> {
+        let mut judged = Vec::with_capacity(frames.len());
+        while !frames.is_empty() {
+            let (portion, rest) = frames.split_at(self.portion(lane).min(frames.len()));
+            match score(lane, portion) {
+                Some(Ok(verdicts)) if verdicts.len() == portion.len() => {
+                    judged.extend(verdicts.into_iter().map(|verdict| Judged::Verdict(Box::new(verdict))));
+                    self.fitted(lane);
+                }
+                Some(Ok(verdicts)) => {
+                    let message = format!("{} verdicts for {} frames of {}", verdicts.len(), portion.len(), lane.name);
+                    return Err(Failure::new(Kind::Internal, message));
+                }
+                Some(Err(failure)) if failure.kind == Kind::DeviceMemory => {
+                    if portion.len() > 1 {
+                        self.halve(lane, portion.len(), &failure);
+                        continue;
+                    }
+                    judged.push(Judged::Not(too_large(&failure)));
+                }
+                Some(Err(failure)) => return Err(failure),
+                // Something in the batch stopped the judge: find out which frame.
+                None if portion.len() > 1 => {
+                    for one in portion {
+                        judged.extend(self.judge(lane, std::slice::from_ref(one))?);
+                    }
+                }
+                None => judged.push(Judged::Not(stopped())),
+            }
+            frames = rest;
+        }
+        Ok(judged)
+    }
+
+    fn portion(&self, lane: &Lane) -> usize {
+        self.reduced.get(&lane.number).map_or(self.most, |portion| portion.frames)
+    }
+
+    fn halve(&mut self, lane: &Lane, frames: usize, failure: &Failure) {
+        warn!(
+            pipeline = lane.name,
+            frames,
+            error = failure.message,
+            "the device has no memory for so many frames, halving them"
+        );
+        self.reduced.insert(lane.number, Portion { frames: frames.div_ceil(2), calm: 0 });
+    }
+
+    /// Counts a call that went well.
+    fn fitted(&mut self, lane: &Lane) {
+        let Some(portion) = self.reduced.get_mut(&lane.number) else { return };
+        portion.calm += 1;
+        if portion.calm < CALM {
+            return;
+        }
+        *portion = Portion { frames: portion.frames * 2, calm: 0 };
+        info!(pipeline = lane.name, frames = portion.frames, "trying the device with more frames again");
+        if portion.frames >= self.most {
+            self.reduced.remove(&lane.number);
+        }
+    }
+}
+
+/// Verdicts, or `None` where judging panicked.
+fn score(lane: &Lane, prepared: &[Prepared]) -> Option<Result<Vec<Verdict>>> {
+    let mut judge = lane.judge.lock().unwrap_or_else(PoisonError::into_inner);
+    catch_unwind(AssertUnwindSafe(|| judge.score(prepared))).ok()
+}
+
+fn too_large(failure: &Failure) -> Rejection {
+    let hint = "it does not fit the device's memory even alone; `device = \"cpu\"` has more";
+    Rejection::new(Reason::TooLarge, format!("{}: {hint}", failure.message))
+}
+
+fn stopped() -> Rejection {
+    Rejection::new(Reason::Poisonous, "judging it stopped the worker; please report the file")
+}
