@@ -120,7 +120,7 @@ def under_readers(stage: Stage, tally: Tally, rounds: int) -> None:
 
 
 def main() -> int:
-    given = faults.arguments(__doc__, jobs=os.cpu_count() or 2)
+    given = faults.arguments(__doc__, jobs=os.cpu_count() or 2, only="")
     if not shutil.which("strace") or not shutil.which("cc"):
         faults.skip("compact", "needs strace and a C compiler")
     tally = Tally("compact", "SIGKILL at the n-th call of a compaction, restart, compaction")
@@ -128,7 +128,7 @@ def main() -> int:
         if not House(work / "probe").supports_command("compact"):
             faults.skip("compact", "this program has no such command")
         stage = Stage(work)
-        for kind in KINDS:
+        for kind in (kind for kind in KINDS if not given.only or kind in given.only.split(",")):
             series(stage, tally, pool, kind, BOUNDED_STEP[kind] if given.bounded else FULL_STEP.get(kind, 1))
         under_readers(stage, tally, 2 if given.bounded else 10)
         return tally.end()
