@@ -7,6 +7,7 @@
 //! acknowledged in the ledger when all its frames are committed, and not before: whatever happens, it is found again.
 
 mod after;
+mod batch;
 mod budget;
 mod changes;
 mod condition;

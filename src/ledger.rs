@@ -14,6 +14,7 @@ mod scoring;
 mod settle;
 mod suspects;
 mod tables;
+mod tree;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use crossbeam_channel::{Sender, bounded};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::after::{self, Line};
+use super::batch::{Batch, Flush};
 use super::budget::Budget;
 use super::condition::Condition;
 use super::decode::Decoder;
@@ -26,7 +27,7 @@ use super::queue::{Bounds, Feed, Queue};
 use super::space::Space;
 use super::stages::Stop;
 use super::work::{self, Work};
-use super::write::{Batch, Flush, Writer};
+use super::write::Writer;
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Ledger, Reader, Suspect};
 use crate::observe::board::Depths;

@@ -89,7 +89,7 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
         remember(&settings.state, &crew.progress)?;
         crew.feed(&lanes, &orders.intake, &suspects)?;
         let lasting = matches!(orders.intake, Intake::Watch { once: false });
-        let _upkeep = lasting.then(|| Upkeep::start(settings, &crew.gate, &sender)).transpose()?;
+        let _upkeep = lasting.then(|| Upkeep::start(settings, &crew.gate, &sender, &space)).transpose()?;
         board.condition.clear(&Reason::Starting);
         info!(models = %describe(&lanes), state = %settings.state.display(), "ready");
         notify(&[NotifyState::Ready]);

@@ -1,6 +1,7 @@
 //! The thread that keeps the report tree small: at the start and then hourly, closed days are compacted and old ones dropped.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 use super::crew::Ended;
+use super::space::Space;
+use crate::disk::is_given_up;
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::Ledger;
 use crate::report::compact::days::Choice;
@@ -36,7 +39,12 @@ impl Upkeep {
     ///
     /// # Errors
     /// [`Kind::Internal`] where no thread can be started.
-    pub fn start(settings: &Settings, gate: &Gate, events: &UnboundedSender<Ended>) -> Result<Self> {
+    pub fn start(
+        settings: &Settings,
+        gate: &Gate,
+        events: &UnboundedSender<Ended>,
+        space: &Arc<Space>,
+    ) -> Result<Self> {
         let (stop, stopped) = bounded(0);
         if !settings.compaction.automatic && !settings.retention.is_on() {
             return Ok(Self { stop: None, thread: None });
@@ -44,11 +52,13 @@ impl Upkeep {
         if let Some(message) = settings.retention.warning() {
             warn!("{message}");
         }
-        let (settings, gate, events) = (settings.clone(), gate.clone(), events.clone());
+        let (settings, gate, events, space) = (settings.clone(), gate.clone(), events.clone(), space.clone());
         let work = move || {
-            let guarded = std::panic::AssertUnwindSafe(|| rounds(&settings, &gate, &stopped));
+            let guarded = std::panic::AssertUnwindSafe(|| rounds(&settings, &gate, &space, &stopped));
             let outcome = std::panic::catch_unwind(guarded)
                 .unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "the upkeep of the reports panicked")));
+            // A stop found it waiting for a full disk: the next start settles what it had prepared.
+            let outcome = outcome.or_else(|failure| if is_given_up(&failure) { Ok(()) } else { Err(failure) });
             let _ = events.send(Ended { stage: "upkeep", outcome });
         };
         let thread = std::thread::Builder::new()
@@ -69,13 +79,13 @@ impl Drop for Upkeep {
     }
 }
 
-fn rounds(settings: &Settings, gate: &Gate, stopped: &Receiver<()>) -> Result<()> {
+fn rounds(settings: &Settings, gate: &Gate, space: &Arc<Space>, stopped: &Receiver<()>) -> Result<()> {
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         debug!(%error, "the upkeep of the reports runs at the priority of the service");
     }
     let stop = || stopped.try_recv() == Err(TryRecvError::Disconnected);
     let mut upkeep = upkeep::Upkeep {
-        ledger: Ledger::open(&settings.state)?,
+        ledger: Ledger::open_with(&settings.state, space.clone())?,
         store: Store::open(&settings.state)?,
         gate: gate.clone(),
         quiet: Duration::from_secs(settings.compaction.quiet_s),
@@ -127,6 +137,11 @@ mod tests {
     use crate::report::schema::Table;
     use std::time::Instant;
 
+    /// A disk with enough space.
+    fn space() -> Arc<Space> {
+        Space::new(0, Box::new(|| Ok((1, 1))), Arc::default(), Arc::default()).unwrap()
+    }
+
     #[test]
     fn a_running_service_compacts_closed_days_and_ends_when_it_is_told() {
         let house = House::new();
@@ -136,7 +151,7 @@ mod tests {
         let compaction = Compaction { quiet_s: 0, ..Compaction::default() };
         let settings = Settings { state: house.state().to_path_buf(), compaction, ..Settings::default() };
         let (events, mut ended) = tokio::sync::mpsc::unbounded_channel();
-        let upkeep = Upkeep::start(&settings, &Gate::default(), &events).unwrap();
+        let upkeep = Upkeep::start(&settings, &Gate::default(), &events, &space()).unwrap();
         let begun = Instant::now();
         while house.parts("2026-01-03").len() > 1 {
             assert!(begun.elapsed() < Duration::from_secs(20), "not compacted");
@@ -154,7 +169,7 @@ mod tests {
         let compaction = Compaction { automatic: false, ..Compaction::default() };
         let settings = Settings { state: house.state().to_path_buf(), compaction, ..Settings::default() };
         let (events, mut ended) = tokio::sync::mpsc::unbounded_channel();
-        drop(Upkeep::start(&settings, &Gate::default(), &events).unwrap());
+        drop(Upkeep::start(&settings, &Gate::default(), &events, &space()).unwrap());
         assert!(ended.try_recv().is_err());
     }
 }

@@ -1,38 +1,26 @@
 //! The write stage: rows become batches, a batch becomes Parquet files and an acknowledgement. See [`crate::ledger`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::Utc;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tracing::{debug, warn};
 
-use super::flight::{Flight, Key, Waiting};
+use super::batch::{Batch, Ended, Flush, Open, address, bytes, file_row, key};
+use super::flight::{Flight, Waiting};
 use super::progress::Progress;
 use super::stages::{FileInfo, Refusal, Row};
-use super::tables::Tables;
 use crate::disk::is_given_up;
 use crate::error::Result;
-use crate::image::Rejection;
 use crate::ledger::{FileRow, Ledger, Outcome, Scoring};
 use crate::report::gate::Gate;
 use crate::report::names::source_name;
 use crate::report::writer::{Part, Store};
-
-/// When a batch is full.
-#[derive(Debug, Clone, Copy)]
-pub struct Flush {
-    /// Rows.
-    pub rows: usize,
-    /// Bytes.
-    pub bytes: usize,
-    /// Age of its first row.
-    pub age: Duration,
-}
 
 /// The write stage.
 pub struct Writer {
@@ -52,32 +40,6 @@ pub struct Writer {
     pub progress: Arc<Progress>,
     /// The batch being gathered.
     pub batch: Batch,
-}
-
-/// Rows that will be committed together.
-#[derive(Default)]
-pub struct Batch {
-    tables: BTreeMap<String, Tables>,
-    open: HashMap<usize, Open>,
-    ended: Vec<Ended>,
-    bytes: usize,
-    since: Option<Instant>,
-}
-
-/// A file whose end has not come yet.
-struct Open {
-    file: Arc<FileInfo>,
-    frames: u64,
-    scored: bool,
-    rejections: Vec<(Option<u32>, Rejection)>,
-}
-
-/// A file whose end is in the batch.
-struct Ended {
-    file: Arc<FileInfo>,
-    row: FileRow,
-    /// The first of its rejections, for those that have the same content.
-    rejections: Vec<(Option<u32>, Rejection)>,
 }
 
 impl Writer {
@@ -317,52 +279,5 @@ impl Writer {
             self.end(file, outcome)?;
         }
         Ok(())
-    }
-}
-
-impl Batch {
-    fn tables(&mut self, pipeline: &str) -> &mut Tables {
-        self.since.get_or_insert_with(Instant::now);
-        self.tables.entry(pipeline.to_string()).or_default()
-    }
-
-    fn open(&mut self, file: &Arc<FileInfo>) -> &mut Open {
-        let fresh = || Open { file: file.clone(), frames: 0, scored: false, rejections: Vec::new() };
-        self.open.entry(address(file)).or_insert_with(fresh)
-    }
-
-    fn is_full(&self, flush: &Flush) -> bool {
-        let rows = self.tables.values().map(Tables::len).sum::<usize>().max(self.ended.len());
-        rows >= flush.rows || self.bytes >= flush.bytes
-    }
-
-    fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.ended.is_empty()
-    }
-}
-
-/// Tells open files apart: the address of a file that is held is its alone.
-fn address(file: &Arc<FileInfo>) -> usize {
-    Arc::as_ptr(file).addr()
-}
-
-/// A file's name as the ledger has it.
-fn bytes(file: &FileInfo) -> &[u8] {
-    file.name.as_os_str().as_bytes()
-}
-
-fn key(file: &FileInfo) -> Option<Key> {
-    file.digest.as_ref().map(|(digest, _)| (file.lane.number, *digest))
-}
-
-fn file_row(file: &FileInfo, outcome: Outcome, frames: u64) -> FileRow {
-    FileRow {
-        identity: file.lane.number,
-        pipeline: file.lane.name.clone(),
-        path: bytes(file).to_vec(),
-        stat: file.stat,
-        digest: file.digest.as_ref().map(|(digest, _)| *digest),
-        outcome,
-        frames,
     }
 }

@@ -53,7 +53,13 @@ impl Reports {
         self.tables.clear();
         for table in Table::ALL {
             let name = table.name();
-            let (parts, schema) = standing(&self.state.join("reports").join(name))?;
+            let (parts, mut schema) = standing(&self.state.join("reports").join(name))?;
+            // Of older parts alone a query may still ask for what newer ones have.
+            for (column, dtype) in table.empty().map_err(internal)?.schema().iter() {
+                if !schema.contains(column) {
+                    schema.with_column(column.clone(), dtype.clone());
+                }
+            }
             let rows = if parts.is_empty() { empty(table) } else { scan(&parts, &schema) };
             let mut rows = rows.map_err(internal)?;
             let schema = rows.collect_schema().map_err(internal)?.as_ref().clone();

@@ -56,6 +56,18 @@ fn partitions_are_columns_and_missing_columns_are_null() {
 }
 
 #[test]
+fn parts_of_an_older_schema_alone_have_the_columns_of_the_newer_one() {
+    let state = tempfile::tempdir().unwrap();
+    part(state.path(), "scores", "digits", "2026-11-22", 1, scores(0, 3));
+    let mut reports = Reports::open(state.path()).unwrap();
+    let rows = reports.query("SELECT frame_id, file_size, file_modified_at FROM scores").unwrap();
+    assert_eq!((rows.height(), rows.column("file_size").unwrap().null_count()), (3, 3));
+    assert_eq!(rows.column("file_size").unwrap().dtype(), &DataType::UInt64);
+    let rows = reports.query("SELECT frame_id FROM scores WHERE file_size > 5").unwrap();
+    assert_eq!(rows.height(), 0);
+}
+
+#[test]
 fn a_torn_part_hides_nothing_else() {
     let state = state();
     let folder = state.path().join("reports/scores/pipeline=digits/date=2026-11-22");

@@ -1,0 +1,113 @@
+//! Rows that are gathered to be committed together, and the files they are of.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::flight::Key;
+use super::stages::FileInfo;
+use super::tables::Tables;
+use crate::image::Rejection;
+use crate::ledger::{FileRow, Outcome};
+
+/// When a batch is full.
+#[derive(Debug, Clone, Copy)]
+pub struct Flush {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// Age of its first row.
+    pub age: Duration,
+}
+
+/// Rows that will be committed together.
+#[derive(Default)]
+pub struct Batch {
+    /// By pipeline.
+    pub tables: BTreeMap<String, Tables>,
+    /// Files whose end is still to come, by their address.
+    pub open: HashMap<usize, Open>,
+    /// Files that end with it.
+    pub ended: Vec<Ended>,
+    /// Bytes of its rows.
+    pub bytes: usize,
+    /// Since when it has been waiting.
+    pub since: Option<Instant>,
+}
+
+/// A file whose end has not come yet.
+pub struct Open {
+    /// The file.
+    pub file: Arc<FileInfo>,
+    /// Its frames in this batch.
+    pub frames: u64,
+    /// Whether one of them was scored.
+    pub scored: bool,
+    /// The first of its rejections, in this batch or before.
+    pub rejections: Vec<(Option<u32>, Rejection)>,
+}
+
+/// A file whose end is in the batch.
+pub struct Ended {
+    /// The file.
+    pub file: Arc<FileInfo>,
+    /// What the ledger is told of it.
+    pub row: FileRow,
+    /// The first of its rejections, for those that have the same content.
+    pub rejections: Vec<(Option<u32>, Rejection)>,
+}
+
+impl Batch {
+    /// The rows of a pipeline.
+    pub fn tables(&mut self, pipeline: &str) -> &mut Tables {
+        self.since.get_or_insert_with(Instant::now);
+        self.tables.entry(pipeline.to_string()).or_default()
+    }
+
+    /// A file that has rows in it.
+    pub fn open(&mut self, file: &Arc<FileInfo>) -> &mut Open {
+        let fresh = || Open { file: file.clone(), frames: 0, scored: false, rejections: Vec::new() };
+        self.open.entry(address(file)).or_insert_with(fresh)
+    }
+
+    /// Whether it is to be committed now.
+    pub fn is_full(&self, flush: &Flush) -> bool {
+        let rows = self.tables.values().map(Tables::len).sum::<usize>().max(self.ended.len());
+        rows >= flush.rows || self.bytes >= flush.bytes
+    }
+
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.ended.is_empty()
+    }
+}
+
+/// Tells open files apart: the address of a file that is held is its alone.
+pub fn address(file: &Arc<FileInfo>) -> usize {
+    Arc::as_ptr(file).addr()
+}
+
+/// A file's name as the ledger has it.
+pub fn bytes(file: &FileInfo) -> &[u8] {
+    file.name.as_os_str().as_bytes()
+}
+
+/// What is under way with it.
+pub fn key(file: &FileInfo) -> Option<Key> {
+    file.digest.as_ref().map(|(digest, _)| (file.lane.number, *digest))
+}
+
+/// What the ledger is told of a file.
+pub fn file_row(file: &FileInfo, outcome: Outcome, frames: u64) -> FileRow {
+    FileRow {
+        identity: file.lane.number,
+        pipeline: file.lane.name.clone(),
+        path: bytes(file).to_vec(),
+        stat: file.stat,
+        digest: file.digest.as_ref().map(|(digest, _)| *digest),
+        outcome,
+        frames,
+    }
+}
