@@ -79,9 +79,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
 
 fn look(args: &Args, settings: &Settings) -> Findings {
     let mut findings = Findings::default();
-    let mut pipelines = pipelines(args, settings, &mut findings);
-    pipelines.retain(|pipeline| findings.take(daemon::inbox_of(pipeline, &settings.state)).is_some());
-    findings.take(daemon::check_inboxes(&pipelines.iter().collect::<Vec<_>>(), &settings.state, true));
+    let pipelines = pipelines(args, settings, &mut findings);
+    inboxes(&pipelines, settings, &mut findings);
     if findings.take(device::pick(&settings.device)).is_some() {
         findings.good(format!("device {} can be used", settings.device));
     }
@@ -109,16 +108,37 @@ fn pipelines(args: &Args, settings: &Settings, findings: &mut Findings) -> Vec<P
     pipelines
 }
 
+/// Inboxes and archives, first as `watch` asks, which goes on without an inbox that cannot be reached; then each by itself.
+fn inboxes(pipelines: &[Pipeline], settings: &Settings, findings: &mut Findings) {
+    if pipelines.is_empty() {
+        return;
+    }
+    let all: Vec<&Pipeline> = pipelines.iter().collect();
+    let fatal = daemon::check_inboxes(&all, &settings.state, false).err();
+    fatal.iter().for_each(|failure| findings.bad(failure));
+    for pipeline in pipelines {
+        match daemon::check_inboxes(&[pipeline], &settings.state, true) {
+            Err(failure) if fatal.is_none() => findings.doubtful(
+                format!(
+                    "pipeline {}: {}; it is tried again while the others are watched",
+                    pipeline.name, failure.message
+                ),
+                failure.hint.as_deref().unwrap_or("bring it back"),
+            ),
+            Err(failure) if fatal.as_ref().is_some_and(|fatal| fatal.message != failure.message) => {
+                findings.bad(&failure)
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Loads a model as `watch` would, on the CPU: memory of a GPU that a running daemon has filled is not asked for.
 fn model(pipeline: Pipeline, settings: &Settings, findings: &mut Findings) {
     let (name, alpha) = (pipeline.name.clone(), pipeline.spec.calibration.alpha);
-    let inbox = pipeline.spec.inbox.clone().unwrap_or_default();
     if let Some(plan) = findings.take(Plan::load(pipeline, &settings.models, "cpu")) {
         let version = &plan.judge.identity().model_version;
-        findings.good(format!(
-            "pipeline {name}: inbox {} can be read, model {version} is whole, alpha {alpha} is certified",
-            inbox.display()
-        ));
+        findings.good(format!("pipeline {name}: model {version} is whole, alpha {alpha} is certified"));
     }
 }
 

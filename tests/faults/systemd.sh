@@ -381,6 +381,28 @@ http_needs_its_drop_in() {
   inside systemctl daemon-reload
 }
 
+# The inbox is read-only until the drop-in opens it; then files move to the archive once they are scored.
+after_needs_its_drop_in() {
+  local drop_in=/proc/$init/root/etc/systemd/system/anomalyd@telescope.service.d/after.conf frame
+  mkdir -p "/proc/$init/root/data/archive" "${drop_in%/*}"
+  inside chown -R anomalyd: /data/telescope /data/archive
+  pipeline telescope '[after]\nscored = { move = "/data/archive" }\n'
+  ! inside systemctl start anomalyd@telescope 2>/dev/null || { figures="started though it cannot move"; return 1; }
+  inside systemctl stop anomalyd@telescope || return 1
+  said anomalyd@telescope 'error: /data/archive: Read-only file system.*ReadWritePaths' || return 1
+  sed 's,^ReadWritePaths=.*,ReadWritePaths=/data,' \
+    "/proc/$init/root/usr/share/anomalyd/anomalyd.service.d/after.conf" >"$drop_in"
+  inside systemctl daemon-reload
+  inside systemctl start anomalyd@telescope || return 1
+  frame=$(find "$root/samples/telescope/normal" -name '*.fits' | sort | tail -n 1)
+  drop telescope "$frame"
+  until_true 60 test -e "/proc/$init/root/data/archive/${frame##*/}" || { figures="nothing is moved"; return 1; }
+  scored 4 /var/lib/anomalyd/telescope || return 1
+  figures="refused without it; with it $(find "/proc/$init/root/data/archive" -type f | wc -l) of 4 files moved, 4 scored"
+  inside systemctl stop anomalyd@telescope
+  pipeline telescope
+}
+
 # An upgrade starts service and instances again and leaves edited files alone; removal stops them and leaves the state.
 package_comes_and_goes() {
   local before after unit
@@ -429,6 +451,7 @@ check "a process that stands still is started again by the watchdog" watchdog_re
 check "stop with a full queue" stop_with_a_full_queue
 check "one instance an instrument" instances_stand_side_by_side
 check "TCP needs its drop-in" http_needs_its_drop_in
+check "moving files needs its drop-in" after_needs_its_drop_in
 [ -z "$package" ] || check "the package is upgraded and removed" package_comes_and_goes
 echo "systemd: $([ $failed = 0 ] && echo "all held" || echo "FAILED") in $((SECONDS - began_all)) s"
 exit $failed

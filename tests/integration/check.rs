@@ -51,10 +51,14 @@ fn all_that_is_wrong_is_said_at_once_and_the_first_gives_the_exit_code() {
     std::fs::write(house.path("state"), "a file").unwrap();
     let (code, text) = lines(&house.run(&["check"]));
     assert_eq!(code, 3, "{text}");
-    for word in ["broken.toml:1:", "/no/such/inbox", "no model of pipeline untrained", "is not a folder"] {
+    for word in ["broken.toml:1:", "no model of pipeline untrained", "is not a folder"] {
         assert_eq!(text.lines().filter(|line| line.starts_with("error: ") && line.contains(word)).count(), 1, "{text}");
     }
-    assert!(text.contains("4 things stand"), "{text}");
+    assert!(text.contains("things stand"), "{text}");
+    // One inbox that is not there does not keep the others from being watched.
+    assert!(text.lines().any(|line| line.starts_with("warning: ") && line.contains("/no/such/inbox")), "{text}");
+    let (alone, text) = lines(&house.run(&["check", "lost"]));
+    assert!(alone == 6 && text.contains("error: inbox /no/such/inbox"), "{text}");
     assert_eq!(code, lines(&house.run(&["watch"])).0, "watch ends with the same code");
     let (code, text) = lines(&house.run(&["check", "untrained"]));
     assert_eq!((code, lines(&house.run(&["watch", "untrained"])).0), (4, 4), "{text}");
@@ -152,4 +156,13 @@ fn little_room_is_a_warning_and_a_disk_that_could_never_serve_a_failure() {
     assert!(text.contains("warning: ") && text.contains("less than min_free"), "{text}");
     let (code, text) = check(all);
     assert_eq!(code, 3, "{text}");
+}
+
+#[test]
+fn an_archive_that_cannot_be_written_is_refused() {
+    let house = House::new();
+    house.write_pipeline("[after]\nscored = { move = \"/no/such/archive\" }\n");
+    let (code, text) = lines(&house.run(&["check"]));
+    assert_eq!(code, 6, "{text}");
+    assert!(text.contains("error: /no/such/archive") && text.contains("ReadWritePaths="), "{text}");
 }
