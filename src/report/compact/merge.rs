@@ -1,6 +1,7 @@
 //! Many parts become few: row group by row group, so that memory is bounded by a row group and not by the day.
 
 use std::fs::File;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,9 @@ use polars::prelude::*;
 use super::Halt;
 use super::columns::{Union, align};
 use super::pending::Pending;
+
+/// Bytes written at once: page headers come in crumbs.
+const BUFFER: usize = 1 << 18;
 
 /// Parts to be merged.
 #[derive(Debug)]
@@ -118,8 +122,8 @@ struct Outlet<'a> {
 struct Open {
     path: PathBuf,
     batch: String,
-    /// Unbuffered: pages are written whole, and no error hides in a buffer.
-    writer: BatchedWriter<File>,
+    /// Flushed when it is finished: no error hides in the buffer.
+    writer: BatchedWriter<BufWriter<File>>,
     file: File,
     rows: usize,
 }
@@ -149,9 +153,9 @@ impl Outlet<'_> {
     fn begin(&self) -> Result<Open, Halt> {
         let batch = format!("{}-{}", self.merge.name, self.done.len() + 1);
         let path = self.merge.folder.join(format!("part-{batch}.parquet"));
-        let open = || -> PolarsResult<(BatchedWriter<File>, File)> {
+        let open = || -> PolarsResult<(BatchedWriter<BufWriter<File>>, File)> {
             let file = File::create_new(&path)?;
-            let writer = ParquetWriter::new(file.try_clone()?)
+            let writer = ParquetWriter::new(BufWriter::with_capacity(BUFFER, file.try_clone()?))
                 .with_compression(ParquetCompression::Zstd(None))
                 .set_parallel(false)
                 .with_key_value_metadata(Some(KeyValueMetadata::from_static(self.union.key_values())))
