@@ -156,7 +156,7 @@ def after_cut(work: Path, image: Path, settings: str, tally: Tally, knew: int, l
             # Files were dropped in the order of their names, each synced: all up to the last that is seen had been on the disk.
             waiting = {expected[path.name] for path in house.inbox.iterdir() if path.suffix == ".png"}
             seen = waiting | set(house.rows())
-            order = list(expected.values())
+            order = [expected[name] for name in sorted(expected)]
             wanted = set(order[: 1 + max((order.index(pair) for pair in seen), default=-1)])
         house.must("watch", "--once")
         tally.count(wanted, house.rows(), label)
