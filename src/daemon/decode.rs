@@ -96,6 +96,7 @@ impl Decoder {
         let reading = self.read(&job);
         let took = began.elapsed();
         // From here on the bytes count as those of a file that is decoded.
+        self.work.post.say(Doing::Rest);
         hold.has_read();
         let mut memory = self.files.take(job.stat.size);
         drop(hold);
@@ -162,7 +163,7 @@ impl Decoder {
         let path = file.name.as_os_str().as_bytes();
         // A name that has its row holds nobody else up.
         if self.ledger.scoring(key.0, &digest, path)? == Scoring::Known {
-            return Ok(self.items.send(Item::End(file, Outcome::Seen, Some(ticket))));
+            return Ok(self.pass(Item::End(file, Outcome::Seen, Some(ticket))));
         }
         let Some(ticket) = self.flight.claim(key, &file, ticket) else { return Ok(Ok(())) };
         let (skip, ending) = match self.ledger.scoring(key.0, &digest, path)? {
@@ -170,22 +171,22 @@ impl Decoder {
             Scoring::Partial { frames, scored: false, .. } => (frames, Outcome::Rejected),
             Scoring::Partial { frames, first, .. } if first != path => (frames, Outcome::Resumed),
             Scoring::Partial { frames, .. } => (frames, Outcome::Scored),
-            Scoring::Done { .. } => return Ok(self.items.send(Item::End(file, Outcome::Alias, Some(ticket)))),
+            Scoring::Done { .. } => return Ok(self.pass(Item::End(file, Outcome::Alias, Some(ticket)))),
             Scoring::Known => {
                 // Committed since it was asked above. Whoever waits here meanwhile may be new.
                 for (other, ticket) in self.flight.release(&key) {
                     self.progress.add(&self.progress.ended, u64::from(self.watched));
                     ticket.tell(Told::Again(other.name.clone()));
                 }
-                return Ok(self.items.send(Item::End(file, Outcome::Seen, Some(ticket))));
+                return Ok(self.pass(Item::End(file, Outcome::Seen, Some(ticket))));
             }
         };
         Ok(match self.send_frames(&file, bytes, skip, memory) {
             Ok(Some(Outcome::Scored)) if ending == Outcome::Rejected => {
-                self.items.send(Item::End(file, Outcome::Scored, Some(ticket)))
+                self.pass(Item::End(file, Outcome::Scored, Some(ticket)))
             }
             // What went before says how it ends, where nothing more has been scored.
-            Ok(Some(_)) => self.items.send(Item::End(file, ending, Some(ticket))),
+            Ok(Some(_)) => self.pass(Item::End(file, ending, Some(ticket))),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         })
@@ -201,17 +202,19 @@ impl Decoder {
     ) -> std::result::Result<Option<Outcome>, SendError<Item>> {
         let mut scored = false;
         self.work.advance(&file.source, 0);
-        let mut frames = match guarded(|| image::open_within(bytes, &self.limits, &mut |bytes| memory.resize(bytes))) {
+        let post = self.work.post.clone();
+        let mut hold = |bytes| post.wait_for(|| memory.resize(bytes));
+        let mut frames = match guarded(|| image::open_within(bytes, &self.limits, &mut hold)) {
             Ok(file) => file.frames,
             Err(rejection) => {
-                self.items.send(Item::Refused(Refusal { file: file.clone(), index: None, rejection }))?;
+                self.pass(Item::Refused(Refusal { file: file.clone(), index: None, rejection }))?;
                 return Ok(Some(Outcome::Rejected));
             }
         };
         let mut position = 0;
         let timings = &file.lane.tally.timings;
         loop {
-            memory.resize(frames.next_bytes());
+            self.work.post.wait_for(|| memory.resize(frames.next_bytes()));
             let began = Instant::now();
             let Some(frame) = guarded(|| Ok(frames.next())).unwrap_or_else(|rejection| Some(Err(rejection))) else {
                 break;
@@ -234,11 +237,10 @@ impl Decoder {
             match frame.and_then(|frame| self.prepare(file, frame)) {
                 Ok((info, prepared)) => {
                     scored = true;
-                    self.work.post.say(Doing::Rest);
-                    self.items.send(Item::Frame(info, prepared))?;
+                    self.pass(Item::Frame(info, prepared))?;
                 }
                 Err(rejection) => {
-                    self.items.send(Item::Refused(Refusal { file: file.clone(), index: Some(index), rejection }))?;
+                    self.pass(Item::Refused(Refusal { file: file.clone(), index: Some(index), rejection }))?;
                 }
             }
             if stopped {
@@ -249,15 +251,13 @@ impl Decoder {
         }
         if position == 0 {
             let rejection = Rejection::new(Reason::NoImage, "the file has no frame");
-            self.items.send(Item::Refused(Refusal { file: file.clone(), index: None, rejection }))?;
+            self.pass(Item::Refused(Refusal { file: file.clone(), index: None, rejection }))?;
         }
         Ok(Some(if scored { Outcome::Scored } else { Outcome::Rejected }))
     }
 
     fn prepare(&self, file: &Arc<FileInfo>, frame: Frame) -> std::result::Result<(FrameInfo, Prepared), Rejection> {
-        self.work.post.say(Doing::Rest);
-        let permit = self.frames.take(frame.pixels.len() as u64 * FRAME_FACTOR);
-        self.work.post.say(Doing::Work { source: file.source.clone(), frame: frame.index as u32 });
+        let permit = self.work.post.wait_for(|| self.frames.take(frame.pixels.len() as u64 * FRAME_FACTOR));
         let info = FrameInfo {
             file: file.clone(),
             index: frame.index as u32,
@@ -272,10 +272,15 @@ impl Decoder {
         Ok((info, prepared))
     }
 
+    /// Hands on an item; to wait for the next stage is not to work.
+    fn pass(&self, item: Item) -> Sent {
+        self.work.post.wait_for(|| self.items.send(item))
+    }
+
     fn refuse(&self, job: Job, digest: Option<[u8; 32]>, rejection: Rejection) -> Sent {
         let (file, ticket) = info(job, digest);
-        self.items.send(Item::Refused(Refusal { file: file.clone(), index: None, rejection }))?;
-        self.items.send(Item::End(file, Outcome::Rejected, Some(ticket)))
+        self.pass(Item::Refused(Refusal { file: file.clone(), index: None, rejection }))?;
+        self.pass(Item::End(file, Outcome::Rejected, Some(ticket)))
     }
 }
 

@@ -45,6 +45,15 @@ impl Post {
         place.1 = doing;
     }
 
+    /// Waits for somebody else: what the calling thread did before, it does again afterwards.
+    pub fn wait_for<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let (_, before) = self.doing();
+        self.say(Doing::Rest);
+        let waited = wait();
+        self.say(before);
+        waited
+    }
+
     /// Says that the calling thread has come further in what it does: the filesystem has answered.
     pub fn step(&self) {
         lock(&self.doing).0 += 1;
@@ -132,5 +141,9 @@ mod tests {
         let before = two.doing();
         two.say(Doing::Rest);
         assert_ne!(two.doing(), before, "each word counts");
+        let work = Doing::Work { source: "a".into(), frame: 3 };
+        two.say(work.clone());
+        assert_eq!(two.wait_for(|| two.doing().1), Doing::Rest);
+        assert_eq!(two.doing().1, work);
     }
 }

@@ -437,7 +437,9 @@ fn a_second_process_is_refused() {
 #[test]
 fn victim() {
     let Some(root) = std::env::var_os(VICTIM).map(PathBuf::from) else { return };
-    let settings = Settings { batch_frames: 4, score_s: 1, ..settings(&root) };
+    // A machine with too much to do may keep a batch for a second; only what is to hang is found out soon.
+    let score_s = if root.join("inbox/hangs.npy").exists() { 2 } else { 100 };
+    let settings = Settings { batch_frames: 4, score_s, ..settings(&root) };
     once(&settings, &root.join("inbox"), "m", Duration::from_millis(4)).unwrap();
 }
 
