@@ -179,19 +179,19 @@ fn what_cannot_be_read_is_rejected_once_and_read_again_when_its_rights_change() 
         if rustix::process::geteuid().is_root() {
             command.uid(65534).gid(65534);
         }
-        command.status()
+        command.stdout(std::process::Stdio::piped()).output()
     };
     match run() {
-        Ok(status) => assert!(status.success()),
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
         Err(error) => return println!("no other user can run this test program ({error}): not tested"),
     }
     let rejected = || (texts(&house.rows("rejected"), "source"), texts(&house.rows("rejected"), "reason"));
     assert_eq!(rejected(), (vec!["closed.png".into()], vec!["unreadable".into()]));
     assert_eq!(texts(&house.rows("scores"), "source"), ["open.png"]);
-    assert!(run().unwrap().success());
+    assert!(run().unwrap().status.success());
     assert_eq!(rejected().0.len(), 1, "nothing has changed: no second row");
     allow(&closed, 0o444);
-    assert!(run().unwrap().success());
+    assert!(run().unwrap().status.success());
     assert_eq!(texts(&house.rows("scores"), "source"), ["closed.png", "open.png"]);
 }
 
