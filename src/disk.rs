@@ -4,7 +4,10 @@
 //! |---|---|---|
 //! | ENOSPC, EDQUOT | writing or syncing a file in staging | the file is thrown away; wait; written anew from memory |
 //! | ENOSPC, EDQUOT | making a folder, renaming, syncing a folder | wait; done again, as nothing of it has happened |
-//! | SQLITE_FULL | any transaction of the ledger | SQLite has rolled it back; wait; run again |
+//! | ENOSPC, EDQUOT | moving a day away that retention lets go | its parts are deleted where they stand, as that makes room |
+//! | ENOSPC, EDQUOT | merging a day, before it is swapped | what was built is thrown away; a later round tries again |
+//! | SQLITE_FULL, SQLITE_IOERR_SHMSIZE | any transaction of the ledger | SQLite has rolled it back; wait; run again |
+//! | SQLITE_BUSY | any transaction of the ledger | run again, until a stop |
 //! | EIO | anything, the footer read back and every sync among it; SQLite's IOERR, CORRUPT, NOTADB | the process ends (exit code 6) and names the path |
 //! | EACCES, EPERM, EROFS | anything | the same, with what to do about it |
 //!
@@ -16,11 +19,12 @@
 //! file is another one the second time. A folder has no such pages; its entries are in the file system's own journal.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use polars::prelude::PolarsError;
 use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rustix::io::Errno;
 
 use crate::error::{Failure, Kind, Result};
@@ -35,6 +39,12 @@ pub trait Patience: Send + Sync + fmt::Debug {
 
     /// What was waited for has been done, or given up.
     fn over(&self);
+
+    /// Waits a moment for who holds the ledger. SQLite has waited before.
+    ///
+    /// # Errors
+    /// Those of [`Self::wait`].
+    fn queue(&self, busy: Failure) -> Result<()>;
 }
 
 /// Does not wait.
@@ -47,6 +57,10 @@ impl Patience for Never {
     }
 
     fn over(&self) {}
+
+    fn queue(&self, busy: Failure) -> Result<()> {
+        Err(busy.hint("another process holds the ledger; see which, and try again"))
+    }
 }
 
 /// Why a step failed.
@@ -54,13 +68,15 @@ impl Patience for Never {
 pub enum Trouble {
     /// There is no space; nothing of the step has happened.
     Full(Failure),
+    /// Somebody else holds the ledger; nothing of the step has happened.
+    Busy(Failure),
     /// Anything else.
     Final(Failure),
 }
 
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
-        let (Trouble::Full(failure) | Trouble::Final(failure)) = trouble;
+        let (Trouble::Full(failure) | Trouble::Busy(failure) | Trouble::Final(failure)) = trouble;
         failure
     }
 }
@@ -69,8 +85,11 @@ impl Trouble {
     /// Of a call of the system.
     pub fn io(path: &Path, error: &io::Error) -> Self {
         let failure = Failure::io(path, error);
+        // An error that was wrapped to name a path has its kind still, but no number.
+        if [ErrorKind::StorageFull, ErrorKind::QuotaExceeded].contains(&error.kind()) {
+            return Self::Full(failure);
+        }
         match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NOSPC | Errno::DQUOT) => Self::Full(failure),
             Some(Errno::IO) => Self::Final(failure.hint(
                 "the disk or the way to it fails, see the kernel's log; what is acknowledged is safe, the next start reads the rest again",
             )),
@@ -87,8 +106,13 @@ impl Trouble {
     /// Of SQLite.
     pub fn sqlite(path: &Path, error: &rusqlite::Error) -> Self {
         let failure = Failure::io(path, error);
+        // No page of the shared memory could be added: that is written to only to have it on the disk.
+        if error.sqlite_extended_error_code() == Some(SQLITE_IOERR_SHMSIZE) {
+            return Self::Full(failure);
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full(failure),
+            Some(ErrorCode::DatabaseBusy) => Self::Busy(failure),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Final(
                 failure
                     .hint("stop the service and run `anomalyd ledger rebuild`: the reports hold what the ledger knew"),
@@ -123,6 +147,11 @@ pub fn patiently<T>(patience: &dyn Patience, mut step: impl FnMut() -> Result<T,
         match step() {
             Ok(done) => break Ok(done),
             Err(Trouble::Final(failure)) => break Err(failure),
+            Err(Trouble::Busy(failure)) => {
+                if let Err(failure) = patience.queue(failure) {
+                    break Err(failure);
+                }
+            }
             Err(Trouble::Full(failure)) => {
                 waited = true;
                 if let Err(failure) = patience.wait(failure) {
@@ -183,69 +212,5 @@ impl<W: Write> Write for Listening<W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-
-    #[derive(Debug, Default)]
-    struct Twice(AtomicU32);
-
-    impl Patience for Twice {
-        fn wait(&self, full: Failure) -> Result<()> {
-            if self.0.fetch_add(1, Ordering::Relaxed) < 2 { Ok(()) } else { Err(full) }
-        }
-
-        fn over(&self) {
-            self.0.fetch_add(100, Ordering::Relaxed);
-        }
-    }
-
-    fn trouble(errno: Errno) -> Trouble {
-        Trouble::io(Path::new("/state/x"), &io::Error::from_raw_os_error(errno.raw_os_error()))
-    }
-
-    #[test]
-    fn a_full_disk_is_waited_for_and_nothing_else_is() {
-        let (patience, mut tries) = (Twice::default(), 0);
-        let done = patiently(&patience, || {
-            tries += 1;
-            if tries < 3 { Err(trouble(if tries == 1 { Errno::NOSPC } else { Errno::DQUOT })) } else { Ok(7) }
-        });
-        assert_eq!((done.unwrap(), tries, patience.0.load(Ordering::Relaxed)), (7, 3, 102));
-        for errno in [Errno::IO, Errno::ACCESS, Errno::ROFS, Errno::NOENT] {
-            let (patience, mut tries) = (Twice::default(), 0);
-            let failure = patiently::<()>(&patience, || {
-                tries += 1;
-                Err(trouble(errno))
-            })
-            .unwrap_err();
-            assert_eq!((failure.kind, tries, patience.0.load(Ordering::Relaxed)), (Kind::Io, 1, 0), "{errno}");
-            assert!(failure.message.starts_with("/state/x: "), "{failure}");
-            assert_eq!(failure.hint.is_some(), errno != Errno::NOENT);
-        }
-        let given_up = patiently::<()>(&Twice::default(), || Err(trouble(Errno::NOSPC)));
-        assert!(given_up.unwrap_err().message.contains("No space"));
-    }
-
-    #[test]
-    fn sqlite_says_which_is_which() {
-        let error = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
-        let place = Path::new("ledger.sqlite");
-        assert!(matches!(Trouble::sqlite(place, &error(rusqlite::ffi::SQLITE_FULL)), Trouble::Full(_)));
-        for code in [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_CORRUPT, rusqlite::ffi::SQLITE_READONLY] {
-            let Trouble::Final(failure) = Trouble::sqlite(place, &error(code)) else { panic!("{code} is waited for") };
-            assert!(failure.hint.is_some(), "{failure}");
-        }
-    }
-
-    #[test]
-    fn what_the_system_said_is_kept() {
-        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let mut sink = Listening::to(full);
-        assert!(sink.write_all(b"x").is_err());
-        let lost = PolarsError::ComputeError("underlying IO error".into());
-        assert!(matches!(Trouble::parquet(Path::new("p"), &lost, sink.said()), Trouble::Full(_)));
-        assert!(matches!(Trouble::parquet(Path::new("p"), &lost, None), Trouble::Final(_)));
-    }
-}
+#[path = "disk_tests.rs"]
+mod tests;

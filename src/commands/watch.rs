@@ -1,5 +1,6 @@
 //! `anomalyd watch`.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use crate::daemon::{self, Intake, Orders, Plan};
@@ -26,7 +27,8 @@ pub struct Args {
 /// # Errors
 /// Those of [`daemon::run`] and [`Pipeline::load`]; [`Kind::Usage`] for `--inbox` with several pipelines.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
-    let load = || load(args, settings);
+    let asked = Cell::new(false);
+    let load = || load(args, settings, asked.replace(true));
     let orders = Orders { intake: Intake::Watch { once: args.once }, load: &load, view: None };
     let summary = daemon::run(settings, &orders)?;
     tracing::info!(
@@ -39,7 +41,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn load(args: &Args, settings: &Settings) -> Result<Vec<Plan>> {
+/// Loads the pipelines and their models. The daemon asks the inboxes afterwards: where they were `asked` before, it alone does.
+fn load(args: &Args, settings: &Settings, asked: bool) -> Result<Vec<Plan>> {
     let mut pipelines = if args.pipelines.is_empty() {
         with_inbox(&settings.pipelines, args.inbox.is_some())?
     } else {
@@ -51,8 +54,11 @@ fn load(args: &Args, settings: &Settings) -> Result<Vec<Plan>> {
         };
         pipeline.spec.inbox = Some(inbox.clone());
     }
-    // Before the models are loaded: what is wrong here is quickly mended.
-    daemon::check_inboxes(&pipelines.iter().collect::<Vec<_>>(), &settings.state, args.once)?;
+    // At the start, before the models are loaded: what is wrong here is quickly mended. A reload is not to wait for dead inboxes
+    // twice, since the watchdog waits too.
+    if !asked {
+        daemon::check_inboxes(&pipelines.iter().collect::<Vec<_>>(), &settings.state, args.once)?;
+    }
     pipelines.into_iter().map(|pipeline| Plan::load(pipeline, &settings.models, &settings.device)).collect()
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use rustix::fs::StatVfs;
 use tracing::{info, warn};
 
 use super::condition::{Condition, Reason};
@@ -22,8 +23,19 @@ const PACE: Duration = Duration::from_secs(1);
 /// Time between two looks at whether to stop.
 const STOP_PACE: Duration = Duration::from_millis(50);
 
-/// Bytes that are free, and bytes there are.
-pub type Measure = Box<dyn Fn() -> io::Result<(u64, u64)> + Send + Sync>;
+/// What there is room for on a disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Bytes that are free.
+    pub free: u64,
+    /// Bytes there are.
+    pub all: u64,
+    /// Whether there is an inode for one more file.
+    pub inodes: bool,
+}
+
+/// Measures a disk.
+pub type Measure = Box<dyn Fn() -> io::Result<Room> + Send + Sync>;
 
 /// Who waits for space, and why.
 pub struct Space {
@@ -52,10 +64,26 @@ impl fmt::Debug for Space {
 /// What `statvfs` says of the file system a folder lies on.
 pub fn disk_of(folder: &Path) -> Measure {
     let folder = folder.to_path_buf();
-    Box::new(move || {
-        let disk = rustix::fs::statvfs(&folder)?;
-        Ok((disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize)))
-    })
+    Box::new(move || Ok(Room::of(&rustix::fs::statvfs(&folder)?)))
+}
+
+impl Room {
+    /// A file system that counts no inodes has them.
+    fn of(disk: &StatVfs) -> Self {
+        Self {
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            all: disk.f_blocks.saturating_mul(disk.f_frsize),
+            inodes: disk.f_files == 0 || disk.f_favail > 0,
+        }
+    }
+
+    /// Why nothing new is to be begun, where that is so.
+    fn lack(self, needed: u64) -> Option<String> {
+        match self {
+            Self { inodes: false, .. } => Some("no inode is free for a new file".into()),
+            Self { free, .. } => (free < needed).then(|| format!("{free} bytes free, {needed} needed (min_free)")),
+        }
+    }
 }
 
 impl Space {
@@ -64,7 +92,7 @@ impl Space {
     /// # Errors
     /// [`Kind::Settings`] for a disk that could never have `min_free` bytes free.
     pub fn new(min_free: u64, measure: Measure, condition: Arc<Condition>, stop: Arc<Stop>) -> Result<Arc<Self>> {
-        if let Ok((_, all)) = measure()
+        if let Ok(Room { all, .. }) = measure()
             && (1..=min_free).contains(&all)
         {
             let message = format!("min_free = {min_free}, but the disk of the state folder has {all} bytes in all");
@@ -94,17 +122,18 @@ impl Space {
 
     /// Looks whether intake is to pause or to go on; it goes on at a tenth more than `min_free`.
     pub fn look(&self) {
-        let free = match (self.measure)() {
-            Ok((free, _)) => free,
+        let room = match (self.measure)() {
+            Ok(room) => room,
             Err(error) => return warn!(%error, "cannot see how much of the disk is free"),
         };
         let mut now = self.lock();
         let needed = if now.low.is_some() { self.min_free.saturating_add(self.min_free / 10) } else { self.min_free };
         let was_low = now.low.is_some();
-        now.low = (free < needed).then(|| format!("{free} bytes free, {needed} needed (min_free)"));
+        now.low = room.lack(needed);
+        let Room { free, inodes, .. } = room;
         match (was_low, now.low.is_some()) {
-            (false, true) => warn!(free, min_free = self.min_free, "little space on the disk, intake pauses"),
-            (true, false) => info!(free, min_free = self.min_free, "space on the disk again, intake goes on"),
+            (false, true) => warn!(free, inodes, min_free = self.min_free, "little space on the disk, intake pauses"),
+            (true, false) => info!(free, inodes, min_free = self.min_free, "space on the disk again, intake goes on"),
             _ => {}
         }
         self.show(&now);
@@ -144,6 +173,16 @@ impl Space {
         self.changed.notify_all();
     }
 
+    /// Waits until the next try; a stop that is over makes it the failure of who waits.
+    fn pause(&self, failure: Failure) -> Result<()> {
+        let mut left = PACE;
+        while !left.is_zero() && !self.stop.is_over() {
+            std::thread::sleep(STOP_PACE);
+            left = left.saturating_sub(STOP_PACE);
+        }
+        if self.stop.is_over() { Err(Failure { kind: Kind::Interrupted, ..failure }) } else { Ok(()) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,12 +196,7 @@ impl Patience for Space {
         }
         self.show(&now);
         drop(now);
-        let mut left = PACE;
-        while !left.is_zero() && !self.stop.is_over() {
-            std::thread::sleep(STOP_PACE);
-            left = left.saturating_sub(STOP_PACE);
-        }
-        if self.stop.is_over() { Err(Failure { kind: Kind::Interrupted, ..full }) } else { Ok(()) }
+        self.pause(full)
     }
 
     fn over(&self) {
@@ -172,74 +206,13 @@ impl Patience for Space {
         }
         self.show(&now);
     }
+
+    fn queue(&self, busy: Failure) -> Result<()> {
+        warn!(error = %busy.message, "the ledger is held by somebody else, trying again");
+        self.pause(busy)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Instant;
-
-    use super::*;
-
-    /// A space of a thousand bytes, of which as many are free as the test says.
-    fn space(min_free: u64, free: u64) -> (Arc<Space>, Arc<AtomicU64>, Arc<Condition>, Arc<Stop>) {
-        let (free, condition, stop) = (Arc::new(AtomicU64::new(free)), Arc::default(), Arc::default());
-        let seen = free.clone();
-        let measure: Measure = Box::new(move || Ok((seen.load(Ordering::Relaxed), 1000)));
-        let space = Space::new(min_free, measure, Arc::clone(&condition), Arc::clone(&stop)).unwrap();
-        (space, free, condition, stop)
-    }
-
-    #[test]
-    fn intake_pauses_below_min_free_and_goes_on_a_tenth_above() {
-        let (space, free, condition, _) = space(100, 100);
-        assert!(!space.is_low() && space.pass() && condition.list().is_empty());
-        for (now, low) in [(99, true), (100, true), (109, true), (110, false), (100, false), (99, true)] {
-            free.store(now, Ordering::Relaxed);
-            space.look();
-            assert_eq!((space.is_low(), condition.list().len()), (low, usize::from(low)), "{now}");
-        }
-        let held = &condition.list()[0];
-        assert_eq!((&held.reason, &*held.detail), (&Reason::DiskFull, "99 bytes free, 100 needed (min_free)"));
-    }
-
-    #[test]
-    fn who_waits_goes_on_with_space_and_ends_with_a_stop() {
-        let (space, free, _, stop) = space(100, 1);
-        let looking = space.keep_looking().unwrap();
-        let started = Instant::now();
-        let waiter = space.clone();
-        let thread = std::thread::spawn(move || waiter.pass());
-        free.store(500, Ordering::Relaxed);
-        assert!(thread.join().unwrap() && started.elapsed() < Duration::from_secs(10));
-        free.store(1, Ordering::Relaxed);
-        space.look();
-        let waiter = space.clone();
-        let thread = std::thread::spawn(move || waiter.pass());
-        stop.stop(0);
-        assert!(!thread.join().unwrap(), "nothing new is begun");
-        drop(looking);
-    }
-
-    #[test]
-    fn a_full_disk_is_said_until_it_is_over_and_given_up_by_a_stop() {
-        let (space, _, condition, stop) = space(0, 500);
-        let full = || Failure::new(Kind::Io, "part: no space");
-        space.wait(full()).unwrap();
-        assert_eq!(condition.list()[0].detail, "part: no space");
-        space.look();
-        assert_eq!(condition.list().len(), 1, "the gate does not take it back");
-        space.over();
-        assert!(condition.list().is_empty());
-        stop.stop(0);
-        assert!(crate::disk::is_given_up(&space.wait(full()).unwrap_err()));
-    }
-
-    #[test]
-    fn a_disk_that_is_too_small_for_ever_is_refused() {
-        let measure = |all| -> Measure { Box::new(move || Ok((0, all))) };
-        let refused = |all| Space::new(512, measure(all), Arc::default(), Arc::default()).err();
-        assert_eq!(refused(512).unwrap().kind, Kind::Settings);
-        assert!(refused(513).is_none() && refused(0).is_none(), "0 is a file system that does not say");
-    }
-}
+#[path = "space_tests.rs"]
+mod tests;

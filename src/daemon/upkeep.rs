@@ -86,7 +86,7 @@ fn rounds(settings: &Settings, gate: &Gate, space: &Arc<Space>, stopped: &Receiv
     let stop = || stopped.try_recv() == Err(TryRecvError::Disconnected);
     let mut upkeep = upkeep::Upkeep {
         ledger: Ledger::open_with(&settings.state, space.clone())?,
-        store: Store::open(&settings.state)?,
+        store: Store::open_with(&settings.state, space.clone())?,
         gate: gate.clone(),
         quiet: Duration::from_secs(settings.compaction.quiet_s),
         patience: PATIENCE,
@@ -132,6 +132,7 @@ fn tell(chore: &Chore, outcome: &Outcome) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::space::Room;
     use crate::report::compact::Compaction;
     use crate::report::compact::test_house::House;
     use crate::report::schema::Table;
@@ -139,7 +140,7 @@ mod tests {
 
     /// A disk with enough space.
     fn space() -> Arc<Space> {
-        Space::new(0, Box::new(|| Ok((1, 1))), Arc::default(), Arc::default()).unwrap()
+        Space::new(0, Box::new(|| Ok(Room { free: 1, all: 1, inodes: true })), Arc::default(), Arc::default()).unwrap()
     }
 
     #[test]

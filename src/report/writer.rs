@@ -1,8 +1,9 @@
 //! Parquet files that are whole or not there: staged outside the tree, checked, synced, renamed, and the folders synced.
 //! What becomes of a batch when the disk fails stands in [`crate::disk`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::OsString;
+mod removal;
+
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -74,7 +75,15 @@ impl Store {
     /// # Errors
     /// [`Kind::Io`].
     pub fn sync_staging(&self) -> Result<()> {
-        patiently(&*self.patience, || synced(&self.staging))
+        self.sync(&self.staging)
+    }
+
+    /// Makes the names in a folder of the tree or of staging durable.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn sync(&self, folder: &Path) -> Result<()> {
+        patiently(&*self.patience, || synced(folder))
     }
 
     /// Renames a staged part into the tree and syncs the folders.
@@ -97,7 +106,7 @@ impl Store {
                 }
             }
         })?;
-        patiently(&*patience, || synced(&folder))
+        self.sync(&folder)
     }
 
     /// Every part that stands in the tree, in order of its place, with its rows.
@@ -144,57 +153,6 @@ impl Store {
     /// Whether a part stands in the tree.
     pub fn is_published(&self, part: &Part) -> bool {
         self.reports.join(part.place()).is_file()
-    }
-
-    /// Removes parts from the tree, where they stand. A day of which nothing would be left leaves the tree in one rename, so that
-    /// readers see it whole or not at all.
-    ///
-    /// # Errors
-    /// [`Kind::Io`].
-    pub fn remove(&mut self, parts: &[Part]) -> Result<()> {
-        let mut days: BTreeMap<PathBuf, HashSet<OsString>> = BTreeMap::new();
-        for place in parts.iter().map(|part| self.reports.join(part.place())) {
-            if let (Some(folder), Some(name)) = (place.parent(), place.file_name()) {
-                days.entry(folder.to_path_buf()).or_default().insert(name.to_os_string());
-            }
-        }
-        for (folder, names) in days {
-            let standing = match names_in(&folder) {
-                Ok(standing) => standing,
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(Failure::io(&folder, error)),
-            };
-            if standing.is_subset(&names) {
-                self.take_away(&folder)?;
-                continue;
-            }
-            for place in standing.intersection(&names).map(|name| folder.join(name)) {
-                std::fs::remove_file(&place).map_err(|error| Failure::io(&place, error))?;
-            }
-            sync_folder(&folder)?;
-        }
-        Ok(())
-    }
-
-    /// Moves a folder of the tree into staging and deletes it there.
-    fn take_away(&mut self, folder: &Path) -> Result<()> {
-        let place = self.scratch("gone-")?;
-        self.known.remove(folder);
-        std::fs::rename(folder, place.path().join("day")).map_err(|error| Failure::io(folder, error))?;
-        sync_folder(folder.parent().unwrap_or(&self.reports))?;
-        let path = place.path().to_path_buf();
-        place.close().map_err(|error| Failure::io(&path, error))
-    }
-
-    /// A folder of its own in staging, deleted when it is let go; what a crash leaves of it is deleted at the next start.
-    ///
-    /// # Errors
-    /// [`Kind::Io`].
-    pub fn scratch(&self, prefix: &str) -> Result<tempfile::TempDir> {
-        tempfile::Builder::new()
-            .prefix(prefix)
-            .tempdir_in(&self.staging)
-            .map_err(|error| Failure::io(&self.staging, error))
     }
 
     /// Removes everything from staging.
@@ -258,12 +216,9 @@ fn remove_file(path: &Path) -> Result<(), Trouble> {
     }
 }
 
-fn synced(folder: &Path) -> Result<(), Trouble> {
+/// Makes the names in a folder durable; a full disk is told from other troubles.
+pub(crate) fn synced(folder: &Path) -> Result<(), Trouble> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(|error| Trouble::io(folder, &error))
-}
-
-fn names_in(folder: &Path) -> std::io::Result<HashSet<OsString>> {
-    std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
 }
 
 /// Makes the names in a folder durable.

@@ -11,6 +11,7 @@ use polars::prelude::*;
 use super::Halt;
 use super::columns::{Union, align};
 use super::pending::Pending;
+use crate::disk::Trouble;
 
 /// Bytes written at once: page headers come in crumbs.
 const BUFFER: usize = 1 << 18;
@@ -53,7 +54,7 @@ impl Merge<'_> {
     ///
     /// # Errors
     /// [`Halt::Later`] for a part that cannot be read and an output that cannot be written; [`Halt::Failed`] for a failed fsync, which
-    /// is never retried; what `breath` says.
+    /// is never retried, unless the disk is full; what `breath` says.
     pub fn run(&self, breath: &mut dyn FnMut() -> Result<(), Halt>) -> Result<Merged, Halt> {
         let union = Union::of(self.parts)?;
         let mut outlet = Outlet { merge: self, union: &union, open: None, done: Vec::new() };
@@ -175,7 +176,7 @@ impl Outlet<'_> {
         if found != rows {
             return Err(Halt::Later(format!("{}: {found} rows, not {rows}", path.display())));
         }
-        file.sync_all().map_err(|error| Halt::failed(&path, &error))?;
+        file.sync_all().map_err(|error| Halt::in_staging(Trouble::io(&path, &error)))?;
         self.done.push(Output { batch, rows, bytes });
         Ok(())
     }

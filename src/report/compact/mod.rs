@@ -25,6 +25,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::disk::Trouble;
 use crate::error::{Failure, Kind};
 
 /// Settings of compaction.
@@ -80,8 +81,12 @@ impl Halt {
         Self::Later(format!("{}: {error}", path.display()))
     }
 
-    fn failed(path: &Path, error: &dyn fmt::Display) -> Self {
-        Self::Failed(Failure::io(path, error))
+    /// A trouble with what is only in staging: on a full disk it is thrown away, and a later try makes it anew.
+    fn in_staging(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Full(failure) => Self::put_off(failure),
+            other => Self::Failed(other.into()),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::Halt;
 use super::days::{Day, FULL, Piece};
 use super::merge::{Merge, Merged};
 use crate::error::Result;
-use crate::report::writer::{Part, Store, sync_folder};
+use crate::report::writer::{Part, Store, synced};
 
 /// A day built anew in staging. It is deleted when it is let go, and so is, after the swap, what stood there before.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Built {
         if let Some(stray) = &day.stray {
             return Err(Halt::Later(format!("{} is no part of the reports", stray.display())));
         }
-        let scratch = store.scratch("compact-").map_err(Halt::put_off)?;
+        let scratch = store.scratch("compact-").map_err(|trouble| Halt::put_off(trouble.into()))?;
         ensure_space(scratch.path(), day, min_free)?;
         let (reading, building) = (scratch.path().join("read"), scratch.path().join("day"));
         let links = link(day, &day.loose(), &reading)?;
@@ -51,7 +51,7 @@ impl Built {
         let mode = fs::metadata(&day.folder).map_err(|error| Halt::later(&day.folder, &error))?.permissions();
         fs::set_permissions(&building, mode).map_err(|error| Halt::later(&building, &error))?;
         for folder in [&building, scratch.path(), scratch.path().parent().unwrap_or(scratch.path())] {
-            sync_folder(folder)?;
+            synced(folder).map_err(Halt::in_staging)?;
         }
         Ok(Self::of(day.clone(), scratch, &merged))
     }
@@ -64,17 +64,18 @@ impl Built {
         Self { old, new, bytes, scratch, day }
     }
 
-    /// Puts the new folder in the place of the old one, in one step, and makes that durable.
+    /// Puts the new folder in the place of the old one, in one step, and makes that durable; for that a full disk is waited for
+    /// as the store does.
     ///
     /// # Errors
     /// [`Halt::Later`] where the filesystem cannot; [`Halt::Failed`] where nobody knows whether it is durable.
-    pub fn exchange(&self) -> Result<(), Halt> {
+    pub fn exchange(&self, store: &Store) -> Result<(), Halt> {
         let (staged, place) = (self.scratch.path().join("day"), &self.day.folder);
         renameat_with(CWD, &staged, CWD, place, RenameFlags::EXCHANGE).map_err(|error| {
             Halt::Later(format!("{}: cannot be swapped with its successor: {error}", place.display()))
         })?;
         for folder in [place.parent().unwrap_or(place), self.scratch.path()] {
-            sync_folder(folder)?;
+            store.sync(folder)?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ fn die_after(house: &House, steps: usize) {
     let built = Built::new(&day(house), &house.store(), 0, &mut || Ok(())).unwrap();
     let batch = (steps >= 1).then(|| ledger.prepare_replacement(&built.old, &built.new).unwrap());
     if steps >= 2 {
-        built.exchange().unwrap();
+        built.exchange(&house.store()).unwrap();
     }
     if let Some(batch) = batch.filter(|_| steps >= 3) {
         ledger.commit_replacement(batch).unwrap();
@@ -46,7 +46,7 @@ fn dead_after_any_step_the_next_start_has_every_row_once() {
         let built = Built::new(&day(&house), &house.store(), 0, &mut || Ok(())).unwrap();
         let mut ledger = house.ledger();
         let batch = ledger.prepare_replacement(&built.old, &built.new).unwrap();
-        built.exchange().unwrap();
+        built.exchange(&house.store()).unwrap();
         ledger.commit_replacement(batch).unwrap();
         built.clear().unwrap();
         assert_eq!((house.rows().len(), house.parts(DATE).len()), (35, 1), "after {steps} steps");
@@ -61,6 +61,6 @@ fn the_new_folder_may_be_read_by_whom_the_old_one_could() {
         house.commit(Table::Scores, DATE, batch, 1);
     }
     fs::set_permissions(house.day(DATE), fs::Permissions::from_mode(0o751)).unwrap();
-    Built::new(&day(&house), &house.store(), 0, &mut || Ok(())).unwrap().exchange().unwrap();
+    Built::new(&day(&house), &house.store(), 0, &mut || Ok(())).unwrap().exchange(&house.store()).unwrap();
     assert_eq!(fs::metadata(house.day(DATE)).unwrap().permissions().mode() & 0o777, 0o751);
 }

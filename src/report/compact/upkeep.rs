@@ -179,7 +179,7 @@ impl Upkeep<'_> {
         if quiet.is_changed(at) || quiet.since(at) < self.quiet {
             return Ok(false);
         }
-        built.exchange().map(|()| true)
+        built.exchange(&self.store).map(|()| true)
     }
 
     fn let_go(&mut self, day: &Day, quiet: &mut Quiet, at: usize) -> Result<Outcome, Halt> {
