@@ -178,6 +178,7 @@ impl Crew {
         let reader = Reader::open(&self.state)?;
         self.feeding = Arc::default();
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.queue.expect(lanes.iter().map(|lane| lane.name.as_str()));
         for lane in lanes {
             let feeder = Feeder::new(lane.clone(), jobs.clone(), self.feeding.clone(), self.progress.clone(), suspects);
             let known = reader.known(lane.number)?;

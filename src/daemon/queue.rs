@@ -89,6 +89,14 @@ impl Queue {
         }
     }
 
+    /// Makes the lines of lanes before their first files come: a lane must not have all threads because the others are late.
+    pub fn expect<'a>(&self, lanes: impl IntoIterator<Item = &'a str>) {
+        let mut lines = self.lock();
+        for lane in lanes {
+            lines.line(lane);
+        }
+    }
+
     /// Takes no more files; what is queued is still given out.
     pub fn close(&self) {
         self.lock().closed = true;

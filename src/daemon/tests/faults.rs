@@ -143,6 +143,24 @@ fn a_lane_whose_reads_do_not_end_leaves_a_worker_to_the_others() {
 }
 
 #[test]
+fn a_lane_does_not_get_all_workers_because_it_comes_first() {
+    let state = tempfile::tempdir().unwrap();
+    let slow = lane("slow", &mut Ledger::open(state.path()).unwrap());
+    let (queue, feed) = Queue::new(Bounds { files: 4, bytes: 1 << 20, workers: 2 });
+    queue.expect(["slow", "quick"]);
+    for name in ["1", "2"] {
+        assert!(feed.push(job(&slow, name, 10), SOON).is_ok());
+    }
+    let (_job, mut hold) = queue.take().unwrap();
+    let other = queue.clone();
+    let waiting = std::thread::spawn(move || other.take().is_some());
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(!waiting.is_finished());
+    hold.has_read();
+    assert!(waiting.join().unwrap());
+}
+
+#[test]
 fn large_files_of_one_lane_wait_for_each_other_and_for_nobody_else() {
     let state = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(state.path()).unwrap();
