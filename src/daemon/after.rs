@@ -9,7 +9,6 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tracing::{debug, warn};
 
 use super::stages::{Feedback, FileInfo, Told};
-use crate::ledger;
 use crate::pipeline::{Action, After};
 use crate::watch::{Outcome, Scored, Stat};
 
@@ -71,12 +70,10 @@ pub fn line(
 }
 
 impl Line {
-    /// Passes on a file whose rows are committed.
-    pub fn committed(&self, file: &FileInfo, outcome: ledger::Outcome) {
-        // What was refused unread, and is refused again, is seen.
-        let rejected = outcome == ledger::Outcome::Rejected || file.digest.is_none();
-        let digest = file.digest.as_ref().map(|(digest, _)| *digest);
-        self.pass(Finished { name: file.name.clone(), stat: file.stat, digest, rejected });
+    /// Passes on a file whose rows are committed. One that was never read stays where it is.
+    pub fn committed(&self, file: &FileInfo, rejected: bool) {
+        let Some((digest, _)) = file.digest else { return };
+        self.pass(Finished { name: file.name.clone(), stat: file.stat, digest: Some(digest), rejected });
     }
 
     /// Passes on a file; where too many wait, it is met again by the next rescan.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,10 @@ pub struct Crew {
     inboxes: Inboxes,
     /// Ends the overseer when it is dropped.
     _overseer: Sender<()>,
+    /// Where a thread says that it has failed.
+    events: UnboundedSender<Ended>,
+    /// Held by the lane that has a suspect under way.
+    alone: Arc<Mutex<()>>,
     feeders: Vec<JoinHandle<()>>,
     hands: Vec<(Line, JoinHandle<()>)>,
     feeding: Arc<Stop>,
@@ -147,17 +151,20 @@ impl Crew {
             patience: Patience { decode_s: settings.limits.decode_s as f64, score_s: settings.score_s as f64 },
             state: state.clone(),
             events: events.clone(),
+            progress: progress.clone(),
             end,
             held: HashMap::new(),
             said: BTreeSet::new(),
         };
-        thread("overseer", move || overseer.run())?;
+        watchful("overseer", "overseer", events, move || overseer.run())?;
         Ok(Self {
             state,
             queue,
             posts,
             inboxes,
             _overseer: overseer_end,
+            events: events.clone(),
+            alone: Arc::default(),
             jobs: Some(jobs),
             feeders: Vec::new(),
             hands: Vec::new(),
@@ -180,7 +187,8 @@ impl Crew {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.queue.expect(lanes.iter().map(|lane| lane.name.as_str()));
         for lane in lanes {
-            let feeder = Feeder::new(lane.clone(), jobs.clone(), self.feeding.clone(), self.progress.clone(), suspects);
+            let (stop, progress, alone) = (self.feeding.clone(), self.progress.clone(), self.alone.clone());
+            let feeder = Feeder::new(lane.clone(), jobs.clone(), stop, progress, suspects, alone);
             let known = reader.known(lane.number)?;
             let work: Box<dyn FnOnce() + Send> = match intake {
                 Intake::Watch { once } => {
@@ -193,7 +201,7 @@ impl Crew {
                     Box::new(move || feeder.paths(&paths, &known, &state))
                 }
             };
-            self.feeders.push(thread(&format!("in-{}", lane.name), work)?);
+            self.feeders.push(watchful("intake", &format!("in-{}", lane.name), &self.events, work)?);
         }
         if !matches!(intake, Intake::Watch { once: false }) {
             self.jobs = None;
@@ -227,7 +235,8 @@ impl Crew {
         let marker = lane.watch.done_marker.clone();
         if let Some((hand, line)) = after::line(&lane.name, inbox, marker, &lane.after, &feeder.feedback) {
             let _ = lane.line.set(line.clone());
-            self.hands.push((line, thread(&format!("after-{}", lane.name), move || hand.run())?));
+            let thread = watchful("after", &format!("after-{}", lane.name), &self.events, move || hand.run())?;
+            self.hands.push((line, thread));
         }
         Ok(())
     }
@@ -284,6 +293,22 @@ fn spawn(
         let _ = events.send(Ended { stage, outcome });
     };
     thread(stage, guarded).map(drop)
+}
+
+/// Starts a thread that ends the run if it panics: nobody would do its work any more, and nobody would say so.
+fn watchful(
+    stage: &'static str,
+    name: &str,
+    events: &UnboundedSender<Ended>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let events = events.clone();
+    thread(name, move || {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+            let failure = Failure::new(Kind::Internal, format!("a thread of the {stage} panicked"));
+            let _ = events.send(Ended { stage, outcome: Err(failure) });
+        }
+    })
 }
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {

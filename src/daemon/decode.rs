@@ -17,7 +17,7 @@ use super::flight::Flight;
 use super::post::Doing;
 use super::progress::Progress;
 use super::queue::{Hold, Queue};
-use super::reading::{Place, Reading, read};
+use super::reading::{Place, Reading, read, readings};
 use super::space::Space;
 use super::stages::{FileInfo, FrameInfo, Item, Job, Refusal, Stop, Told};
 use super::work::Work;
@@ -111,10 +111,11 @@ impl Decoder {
             Reading::Gone if !self.watched => {
                 Ok(self.refuse(job, None, Rejection::new(Reason::Unreadable, "the file is gone")))
             }
-            Reading::Later(error) if job.failures + 1 >= READINGS || !self.watched => {
+            Reading::Later(error) if job.failures + 1 >= readings(&error) || !self.watched => {
+                let times = if self.watched { readings(&error) } else { READINGS };
                 job.ticket.tell(Told::Unreadable(job.name.clone()));
                 let again = if self.watched { "; it is read again when its metadata change" } else { "" };
-                let detail = format!("{error}, {READINGS} times{again}");
+                let detail = format!("{error}, {times} times{again}");
                 Ok(self.refuse(job, None, Rejection::new(Reason::Unreadable, detail)))
             }
             Reading::Later(error) => {

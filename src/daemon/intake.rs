@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
@@ -22,6 +22,8 @@ use crate::watch::{Found, Known, files_below, stat_of};
 
 /// Time between two looks at a full queue.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// Time that a suspect waits for that of another lane.
+const SUSPECT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where files come from.
 #[derive(Debug, Clone)]
@@ -51,14 +53,23 @@ pub struct Feeder {
     pub feedback: Arc<Feedback>,
     /// Files that processes died over, by name.
     pub suspects: HashMap<Vec<u8>, Suspect>,
+    /// Held by the lane that has a suspect under way.
+    pub alone: Arc<Mutex<()>>,
 }
 
 impl Feeder {
     /// A feeder of a lane; `suspects` may name other pipelines' files too.
-    pub fn new(lane: Arc<Lane>, jobs: Feed, stop: Arc<Stop>, progress: Arc<Progress>, suspects: &[Suspect]) -> Self {
+    pub fn new(
+        lane: Arc<Lane>,
+        jobs: Feed,
+        stop: Arc<Stop>,
+        progress: Arc<Progress>,
+        suspects: &[Suspect],
+        alone: Arc<Mutex<()>>,
+    ) -> Self {
         let own = suspects.iter().filter(|suspect| suspect.pipeline == lane.name);
         let suspects = own.map(|suspect| (suspect.path.clone(), suspect.clone())).collect();
-        Self { lane, jobs, inbox: None, stop, progress, feedback: Arc::default(), suspects }
+        Self { lane, jobs, inbox: None, stop, progress, feedback: Arc::default(), suspects, alone }
     }
 
     /// Sends files and what is in folders, in order, less what is known and what lies in the state folder.
@@ -102,6 +113,7 @@ impl Feeder {
             None => self.push(Job { failures, ..self.job(path, found) }),
             Some(suspect) => {
                 let rejected = (suspect.tries >= MOST_TRIES).then(|| guilty(suspect));
+                let _alone = self.wait_for_other_suspects();
                 self.quiet()
                     && self.push(Job { failures, alone: true, rejected, ..self.job(path, found) })
                     && self.quiet()
@@ -138,6 +150,19 @@ impl Feeder {
                 }
             }
         }
+    }
+
+    /// Waits until no other lane has a suspect under way; not for long, as its inbox may not answer.
+    fn wait_for_other_suspects(&self) -> Option<MutexGuard<'_, ()>> {
+        let begun = Instant::now();
+        while begun.elapsed() < SUSPECT_PATIENCE && !self.stop.is_stopped() {
+            match self.alone.try_lock() {
+                Ok(guard) => return Some(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PATIENCE),
+            }
+        }
+        None
     }
 
     /// Waits until every file sent has been scored.

@@ -128,7 +128,12 @@ impl Bench {
         let Group { lane, frames, prepared, .. } = group;
         self.take_in_hand(&frames);
         let began = Instant::now();
-        let judged = self.portions.judge(&lane, &prepared)?;
+        let (post, progress) = (self.work.post.clone(), self.progress.clone());
+        let step = || {
+            post.step();
+            progress.score.beat();
+        };
+        let judged = self.portions.judge(&lane, &prepared, &step)?;
         self.work.done();
         let each = began.elapsed().as_secs_f64() / frames.len().max(1) as f64;
         lane.tally.timings.score.record_many(each, frames.len());

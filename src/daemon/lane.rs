@@ -7,7 +7,7 @@ use super::after::Line;
 use super::progress::Progress;
 use super::stages::FileInfo;
 use crate::error::{Failure, Kind, Result};
-use crate::ledger::{Ledger, Outcome};
+use crate::ledger::Ledger;
 use crate::observe::tally::Tally;
 use crate::pipeline::{After, Input, Keep, Pipeline, Watch};
 use crate::prepare::Prepared;
@@ -114,9 +114,9 @@ impl Lane {
     }
 
     /// Says that the rows of a file are committed.
-    pub fn committed(&self, file: &FileInfo, outcome: Outcome) {
+    pub fn committed(&self, file: &FileInfo, rejected: bool) {
         if let Some(line) = self.line.get() {
-            line.committed(file, outcome);
+            line.committed(file, rejected);
         }
     }
 }

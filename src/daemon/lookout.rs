@@ -19,8 +19,8 @@ const IDLE: Duration = Duration::from_millis(500);
 const PORTION: usize = 1024;
 /// First and longest pause before an inbox that is gone is looked for again.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-/// Pause before a file that could not be read is read again; each is four times the last.
-const READ_PAUSE: Duration = Duration::from_secs(1);
+/// First and longest pause before a file that could not be read is read again; each is four times the last.
+const READ_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(240)];
 /// Time that suspects wait for the others.
 const SUSPECTS_WAIT: Duration = Duration::from_secs(10);
 /// A rescan takes at most this share of the time.
@@ -151,7 +151,8 @@ impl Lookout {
             match told {
                 Told::Again(name) => inbox.again(&name),
                 Told::Later(found, failures) => {
-                    self.later.push((Instant::now() + READ_PAUSE * 4u32.pow(failures - 1), found, failures));
+                    let pause = (READ_PAUSES[0] * 4u32.saturating_pow(failures - 1)).min(READ_PAUSES[1]);
+                    self.later.push((Instant::now() + pause, found, failures));
                 }
                 Told::Unreadable(name) => inbox.forget_until_changed(&name),
                 Told::Finished(name, stat, rejected) => inbox.finish(&name, stat, rejected),

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use super::condition::{Condition, Reason};
 use super::crew::Ended;
 use super::post::{Doing, Post, Posts};
+use super::progress::Progress;
 use super::work;
 use crate::error::{Failure, Kind};
 
@@ -76,6 +77,8 @@ pub struct Overseer {
     pub state: PathBuf,
     /// The supervisor.
     pub events: UnboundedSender<Ended>,
+    /// Is told that a stage moves as long as none of its threads hangs: whether one does is decided here, not by the watchdog.
+    pub progress: Arc<Progress>,
     /// Ends the thread when its other end is dropped.
     pub end: Receiver<()>,
     /// What each thread was found at.
@@ -118,7 +121,8 @@ impl Overseer {
                 }
                 Doing::Reach { .. } => {}
                 Doing::Work { source, frame } if self.hangs(post, seconds) => self.end_over(post, &source, frame),
-                Doing::Work { .. } => {}
+                Doing::Work { .. } if post.worker == work::SCORE => self.progress.score.beat(),
+                Doing::Work { .. } => self.progress.decode.beat(),
             }
         }
         self.held.retain(|&key, _| posts.iter().any(|post| address(post) == key));

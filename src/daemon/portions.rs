@@ -43,15 +43,17 @@ impl Portions {
         Self { most, reduced: HashMap::new() }
     }
 
-    /// Judges frames of a lane, in order: what came of each.
+    /// Judges frames of a lane, in order: what came of each. `step` is called after each call of the device.
     ///
     /// # Errors
     /// [`Kind::Internal`] when the device fails otherwise than by its memory.
-    pub fn judge(&mut self, lane: &Lane, mut frames: &[Prepared]) -> Result<Vec<Judged>> {
+    pub fn judge(&mut self, lane: &Lane, mut frames: &[Prepared], step: &dyn Fn()) -> Result<Vec<Judged>> {
         let mut judged = Vec::with_capacity(frames.len());
         while !frames.is_empty() {
             let (portion, rest) = frames.split_at(self.portion(lane).min(frames.len()));
-            match score(lane, portion) {
+            let outcome = score(lane, portion);
+            step();
+            match outcome {
                 Some(Ok(verdicts)) if verdicts.len() == portion.len() => {
                     judged.extend(verdicts.into_iter().map(|verdict| Judged::Verdict(Box::new(verdict))));
                     self.fitted(lane);
@@ -71,7 +73,7 @@ impl Portions {
                 // Something in the batch stopped the judge: find out which frame.
                 None if portion.len() > 1 => {
                     for one in portion {
-                        judged.extend(self.judge(lane, std::slice::from_ref(one))?);
+                        judged.extend(self.judge(lane, std::slice::from_ref(one), step)?);
                     }
                 }
                 None => judged.push(Judged::Not(stopped())),

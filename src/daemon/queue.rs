@@ -13,7 +13,7 @@ pub struct Bounds {
     pub files: usize,
     /// Bytes of all files being read; a line has its share, and what is larger than the share passes alone.
     pub bytes: u64,
-    /// Threads that take. Where there are several lines, one of them may have all but one in its reads.
+    /// Threads that take. A line may have all in its reads but one for each other line.
     pub workers: usize,
 }
 
@@ -116,12 +116,15 @@ impl Queue {
 impl Lines {
     fn next(&mut self, bounds: &Bounds) -> Option<(usize, Job)> {
         let count = self.lines.len();
-        let threads = if count > 1 { (bounds.workers - 1).max(1) } else { bounds.workers };
+        let reading: usize = self.lines.iter().map(|line| line.reading).sum();
+        let idle = self.lines.iter().filter(|line| line.reading == 0).count();
         let share = bounds.bytes / count.max(1) as u64;
         let turn = (0..count).map(|step| (self.next + step) % count).find(|&at| {
             let line = &self.lines[at];
             let fits = |job: &Job| line.bytes == 0 || line.bytes.saturating_add(job.stat.size) <= share;
-            line.reading < threads && line.jobs.front().is_some_and(fits)
+            // One thread is left for each line that reads nothing now.
+            let free = line.reading == 0 || reading + 1 + idle <= bounds.workers;
+            free && line.jobs.front().is_some_and(fits)
         })?;
         self.next = (turn + 1) % count;
         Some((turn, self.lines[turn].jobs.pop_front()?))

@@ -91,6 +91,15 @@ fn read_bytes(mut file: &File, size: u64, step: &dyn Fn()) -> io::Result<Vec<u8>
     }
 }
 
+/// Readings after which an error that may pass counts as the file's own: soon where it is about its rights, after a quarter of an
+/// hour where it may be the server's, the disk's or this process's.
+pub fn readings(error: &io::Error) -> u32 {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::ACCESS | Errno::PERM) => 3,
+        _ => 8,
+    }
+}
+
 fn refuse(error: io::Error) -> Reading {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         // Gone, or replaced by a link, a folder, a socket.
@@ -195,6 +204,7 @@ mod tests {
         {
             assert!(matches!(refuse(errno.into()), Reading::Later(_)), "{errno}");
         }
+        assert!(readings(&Errno::ACCESS.into()) < readings(&Errno::STALE.into()), "a server that is away is waited for");
         assert!(matches!(refuse(Errno::OVERFLOW.into()), Reading::Refused(_)));
     }
 }

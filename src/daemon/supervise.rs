@@ -61,6 +61,8 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
     board.condition.set(Reason::Starting, "models are being loaded and inboxes opened");
     notify(&[NotifyState::Status("starting")]);
     let plans = (orders.load)()?;
+    // One more than there are inboxes: each that stalls holds one.
+    let settings = &Settings { decode_threads: settings.decoders().max(plans.len() + 1), ..settings.clone() };
     if let Intake::Paths(paths) = &orders.intake {
         intake::check_paths(paths)?;
     }
@@ -160,6 +162,8 @@ impl Shift<'_> {
                         if hung {
                             break;
                         }
+                        // A decoder may be held by an inbox that does not answer.
+                        stopping.get_or_insert_with(Instant::now);
                         self.crew.stop(Duration::ZERO);
                     }
                     if stage == "write" {
@@ -168,7 +172,13 @@ impl Shift<'_> {
                 }
                 _ = terminate.recv() => self.signalled(&mut stopping),
                 _ = interrupt.recv() => self.signalled(&mut stopping),
-                _ = reload.recv() => self.reload(),
+                _ = reload.recv() => {
+                    if let Err(error) = self.reload() {
+                        failure.get_or_insert(error);
+                        stopping.get_or_insert_with(Instant::now);
+                        self.crew.stop(Duration::ZERO);
+                    }
+                }
                 _ = tick.tick() => {
                     self.orders.view.inspect(|view| view(&self.crew.progress));
                     flood::sweep();
@@ -204,10 +214,11 @@ impl Shift<'_> {
         self.crew.stop(Duration::from_secs(self.settings.grace_s).mul_f64(DRAIN_SHARE));
     }
 
-    /// New pipelines and models where they are good, the old ones where they are not.
-    fn reload(&mut self) {
+    /// New pipelines and models where they are good, the old ones where they are not. An error leaves nobody who watches: the old
+    /// intake has ended and the new one could not be started.
+    fn reload(&mut self) -> Result<()> {
         if self.crew.jobs.is_none() {
-            return;
+            return Ok(());
         }
         info!("reloading pipelines and models");
         self.server.iter().for_each(Server::reload);
@@ -217,20 +228,22 @@ impl Shift<'_> {
             remember(&self.settings.state, &self.crew.progress)?;
             Ok(lanes)
         });
-        let outcome = fresh.and_then(|lanes| {
-            self.crew.stop_feeding();
-            self.crew.settle_down(Duration::from_secs(10));
-            self.crew.finish(Duration::from_secs(1));
-            self.crew.feed(&lanes, &self.orders.intake, &self.suspects)?;
-            let names: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
-            self.crew.progress.keep(&names);
-            info!(models = %describe(&lanes), changes = %changes::between(&self.lanes, &lanes), "ready");
-            self.lanes = lanes;
-            Ok(())
-        });
-        if let Err(error) = outcome {
-            error!(%error, "reload failed, going on with the old pipelines and models");
-        }
+        let lanes = match fresh {
+            Ok(lanes) => lanes,
+            Err(error) => {
+                error!(%error, "reload failed, going on with the old pipelines and models");
+                return Ok(());
+            }
+        };
+        self.crew.stop_feeding();
+        self.crew.settle_down(Duration::from_secs(10));
+        self.crew.finish(Duration::from_secs(1));
+        self.crew.feed(&lanes, &self.orders.intake, &self.suspects)?;
+        let names: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
+        self.crew.progress.keep(&names);
+        info!(models = %describe(&lanes), changes = %changes::between(&self.lanes, &lanes), "ready");
+        self.lanes = lanes;
+        Ok(())
     }
 }
 

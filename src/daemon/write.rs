@@ -94,7 +94,7 @@ impl Writer {
                 Ok(())
             }
             Row::Refused(refusal) => self.refuse(&refusal),
-            Row::End(file, outcome) => self.end(file, outcome),
+            Row::End(file, outcome) => self.end(file, outcome).map(drop),
         }
     }
 
@@ -131,7 +131,7 @@ impl Writer {
         Ok(self.batch.ended.iter().any(again) || self.ledger.was_refused(file.lane.number, bytes(file), file.stat)?)
     }
 
-    fn end(&mut self, file: Arc<FileInfo>, mut outcome: Outcome) -> Result<()> {
+    fn end(&mut self, file: Arc<FileInfo>, mut outcome: Outcome) -> Result<Outcome> {
         self.batch.since.get_or_insert_with(Instant::now);
         let open = self.batch.open.remove(&address(&file));
         let (frames, rejections) = open.map_or((0, Vec::new()), |open| (open.frames, open.rejections));
@@ -146,7 +146,7 @@ impl Writer {
         }
         let row = file_row(&file, outcome, frames);
         self.batch.ended.push(Ended { file, row, rejections });
-        Ok(())
+        Ok(outcome)
     }
 
     /// A row in `duplicates`, where the content was scored or begun under another name and this one is new.
@@ -244,7 +244,9 @@ impl Writer {
         for ended in batch.ended {
             let is_duplicate = matches!(ended.row.outcome, Outcome::Alias | Outcome::Resumed);
             ended.file.lane.tally.end(ended.file.received_at, is_duplicate);
-            ended.file.lane.committed(&ended.file, ended.row.outcome);
+            if ended.file.lane.line.get().is_some() {
+                ended.file.lane.committed(&ended.file, self.is_rejected(&ended)?);
+            }
             if matches!(ended.row.outcome, Outcome::Alias | Outcome::Seen) {
                 self.progress.add(&self.progress.known, 1);
             }
@@ -252,16 +254,32 @@ impl Writer {
             if ended.row.outcome != Outcome::Seen
                 && let Some(key) = key(&ended.file)
             {
-                let waiting = self.flight.committed(&key);
-                self.follow(&ended, waiting)?;
+                // Until one comes whose own commit looks here again, or nobody waits.
+                loop {
+                    let waiting = self.flight.committed(&key);
+                    if waiting.is_empty() || self.follow(&ended, waiting)? {
+                        break;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// Ends the files that waited for a content, now that it is committed; they are a batch of their own.
-    fn follow(&mut self, first: &Ended, waiting: Vec<Waiting>) -> Result<()> {
-        let mut names = HashSet::new();
+    /// Whether a file that has ended was rejected, now or when it was seen before.
+    fn is_rejected(&mut self, ended: &Ended) -> Result<bool> {
+        match (ended.row.outcome, key(&ended.file)) {
+            (Outcome::Seen, Some((identity, digest))) => {
+                self.ledger.was_rejected(identity, &digest, bytes(&ended.file))
+            }
+            (outcome, _) => Ok(outcome == Outcome::Rejected),
+        }
+    }
+
+    /// Ends the files that waited for a content, now that it is committed; they are a batch of their own. Whether one of them has
+    /// a row of its own to be committed, and is not merely seen again.
+    fn follow(&mut self, first: &Ended, waiting: Vec<Waiting>) -> Result<bool> {
+        let (mut names, mut follows) = (HashSet::new(), false);
         for (file, _ticket) in waiting {
             let Some((identity, digest)) = key(&file) else { continue };
             let standing = self.ledger.scoring(identity, &digest, bytes(&file))?;
@@ -276,8 +294,8 @@ impl Writer {
                 }
                 _ => Outcome::Seen,
             };
-            self.end(file, outcome)?;
+            follows |= self.end(file, outcome)? != Outcome::Seen;
         }
-        Ok(())
+        Ok(follows)
     }
 }

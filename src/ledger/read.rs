@@ -72,7 +72,10 @@ impl Reader {
     pub fn known(&self, identity: i64) -> Result<Known> {
         self.run(|connection| {
             let mut query = connection.prepare(
-                "SELECT files.path, files.size, files.mtime_ns, files.inode, files.outcome, files.digest IS NULL
+                "SELECT files.path, files.size, files.mtime_ns, files.inode, files.digest IS NULL,
+                 files.outcome = 'rejected' OR files.outcome = 'seen' AND EXISTS (SELECT 1 FROM files AS before
+                 WHERE before.digest = files.digest AND before.identity = files.identity AND before.path = files.path
+                 AND before.outcome = 'rejected')
                  FROM files JOIN batches ON batches.id = files.batch
                  WHERE files.identity = ?1 AND batches.committed = 1 AND files.outcome NOT IN ('partial', 'refused')
                  AND (files.inode <> 0 OR files.digest IS NULL) ORDER BY files.id",
@@ -85,8 +88,8 @@ impl Reader {
                     mtime_ns: row.get(2)?,
                     inode: row.get::<_, i64>(3)? as u64,
                 };
-                let (name, rejected) = (row.get_ref(0)?.as_blob()?, row.get_ref(4)?.as_str()? == "rejected");
-                if row.get(5)? { known.finish_unread(name, stat) } else { known.finish(name, stat, rejected) }
+                let (name, rejected) = (row.get_ref(0)?.as_blob()?, row.get(5)?);
+                if row.get(4)? { known.finish_unread(name, stat) } else { known.finish(name, stat, rejected) }
             }
             Ok(known)
         })

@@ -38,6 +38,21 @@ impl Ledger {
         self.run(|connection| scoring(connection, identity, digest, path))
     }
 
+    /// Whether a content was rejected under this name.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn was_rejected(&mut self, identity: i64, digest: &[u8; 32], path: &[u8]) -> Result<bool> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT 1 FROM files JOIN batches ON batches.id = files.batch WHERE files.digest = ?1
+                     AND files.identity = ?2 AND files.path = ?3 AND files.outcome = 'rejected' AND batches.committed = 1",
+                )?
+                .exists(params![&digest[..], identity, path])
+        })
+    }
+
     /// Whether this version of a file was rejected before, without a digest. The inode does not matter, nor what a microsecond
     /// does not show: the reports do not have them.
     ///

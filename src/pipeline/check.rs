@@ -70,6 +70,10 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
     let open = |value: f64| value > 0.0 && value < 1.0;
     require(open(calibration.alpha), "calibration.alpha", "must lie in (0, 1)");
     require(open(calibration.delta), "calibration.delta", "must lie in (0, 1)");
+    const LONGEST_S: u64 = 30 * 86_400;
+    require(watch.rescan_s <= LONGEST_S, "watch.rescan_s", "must be 30 days or less");
+    require(watch.settle_ms <= LONGEST_S * 1000, "watch.settle_ms", "must be 30 days or less");
+    require(watch.min_age_s <= LONGEST_S, "watch.min_age_s", "must be 30 days or less");
     let unseen = |ending: &str| ending.contains('/') || UNFINISHED.iter().any(|part| ending.ends_with(part));
     let seen = watch.done_marker.as_deref().is_none_or(|ending| !ending.is_empty() && !unseen(ending));
     require(seen, "watch.done_marker", "must be the ending of a finished file's name, such as \".done\"");

@@ -20,6 +20,7 @@ fn house(lanes: &[&str]) -> House {
         patience: Patience { decode_s: 5.0, score_s: 40.0 },
         state: state.path().to_path_buf(),
         events: sender,
+        progress: Arc::default(),
         end: crossbeam_channel::never(),
         held: HashMap::new(),
         said: BTreeSet::new(),

@@ -249,7 +249,7 @@ fn a_device_without_memory_is_given_less_and_later_more() {
     };
     let mut portions = portions::Portions::new(16);
     let values: Vec<f32> = (0..16).map(|value| if value == 9 { 65.0 } else { value as f32 }).collect();
-    let judged = portions.judge(&lane, &values.iter().map(|&value| frame(value)).collect::<Vec<_>>()).unwrap();
+    let judged = portions.judge(&lane, &values.iter().map(|&value| frame(value)).collect::<Vec<_>>(), &|| ()).unwrap();
     for (value, judged) in values.iter().zip(&judged) {
         match judged {
             portions::Judged::Verdict(verdict) => assert_eq!(verdict.score, f64::from(*value)),
@@ -259,9 +259,9 @@ fn a_device_without_memory_is_given_less_and_later_more() {
     assert_eq!(sizes.lock().unwrap()[..3], [16, 8, 4]);
     sizes.lock().unwrap().clear();
     for _ in 0..300 {
-        portions.judge(&lane, &vec![frame(1.0); 4]).unwrap();
+        portions.judge(&lane, &vec![frame(1.0); 4], &|| ()).unwrap();
     }
-    portions.judge(&lane, &vec![frame(1.0); 8]).unwrap();
+    portions.judge(&lane, &vec![frame(1.0); 8], &|| ()).unwrap();
     assert!(sizes.lock().unwrap().contains(&8), "it is tried with more again");
 }
 
