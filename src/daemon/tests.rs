@@ -390,6 +390,24 @@ fn a_batch_that_ends_between_a_rejection_and_its_file_forgets_no_other_name() {
 }
 
 #[test]
+fn a_file_read_twice_while_it_is_under_way_keeps_no_other_name_waiting() {
+    let house = House::new();
+    let settings = Settings { flush_rows: 1, batch_frames: 1, queue_frames: 1, ..house.settings.clone() };
+    let mut names = vec!["a.png".to_string(), "a.png".to_string()];
+    names.extend((0..20).map(|index| format!("other-{index}.png")));
+    names.push("b.png".into());
+    for (index, name) in names.iter().enumerate() {
+        house.drop_image(name, if name == "a.png" || name == "b.png" { 1 } else { 100 + index as u16 });
+    }
+    let load = || Ok(vec![plan(&house.inbox(), "m", Duration::from_millis(30))]);
+    let paths = names.iter().map(|name| house.inbox().join(name)).collect();
+    let summary = run(&settings, &Orders { intake: Intake::Paths(paths), load: &load, view: None }).unwrap();
+    assert_eq!((summary.scored, summary.unfinished), (21, 0));
+    let duplicates = texts(&house.rows("duplicates"), "source");
+    assert!(duplicates.len() == 1 && duplicates[0].ends_with("b.png"), "{duplicates:?}");
+}
+
+#[test]
 fn files_given_by_path_have_names_that_lead_nowhere_else() {
     let house = House::new();
     house.drop_image("a.png", 1);

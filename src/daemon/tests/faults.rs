@@ -309,3 +309,27 @@ fn what_is_scored_is_moved_and_what_is_rejected_is_deleted_after_the_commit() {
     let nowhere = crate::pipeline::After { scored: crate::pipeline::Action::Move("/nowhere".into()), ..after };
     assert_eq!(once(&nowhere).unwrap_err().kind, Kind::Io);
 }
+
+#[test]
+fn what_was_rejected_and_is_seen_again_is_not_taken_for_scored() {
+    let house = House::new();
+    let junk = house.inbox().join("junk");
+    std::fs::write(&junk, b"no image").unwrap();
+    let once = || {
+        let load = || {
+            let mut plan = plan(&house.inbox(), "m", Duration::ZERO);
+            plan.pipeline.spec.after.scored = crate::pipeline::Action::Delete;
+            Ok(vec![plan])
+        };
+        run(&house.settings, &Orders { intake: Intake::Watch { once: true }, load: &load, view: None }).unwrap()
+    };
+    assert_eq!(once().rejected, 1);
+    for day in 1..3 {
+        let touched = std::time::SystemTime::now() - Duration::from_secs(86_400 * day);
+        std::fs::File::options().write(true).open(&junk).unwrap().set_modified(touched).unwrap();
+        assert_eq!(once().rejected, 0, "it has its row");
+        assert!(junk.exists());
+    }
+    once();
+    assert!(junk.exists(), "neither at once nor at a later start");
+}
