@@ -204,7 +204,10 @@ mod tests {
         {
             assert!(matches!(refuse(errno.into()), Reading::Later(_)), "{errno}");
         }
-        assert!(readings(&Errno::ACCESS.into()) < readings(&Errno::STALE.into()), "a server that is away is waited for");
+        assert!(
+            readings(&Errno::ACCESS.into()) < readings(&Errno::STALE.into()),
+            "a server that is away is waited for"
+        );
         assert!(matches!(refuse(Errno::OVERFLOW.into()), Reading::Refused(_)));
     }
 }
