@@ -8,7 +8,7 @@ use rustix::fs::{Access, access};
 use tracing::warn;
 
 use crate::error::{Failure, Kind, Result};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{After, Pipeline};
 use crate::watch::check_inbox;
 
 /// Time an inbox has to answer.
@@ -26,7 +26,8 @@ pub fn inbox_of(pipeline: &Pipeline, state: &Path) -> Result<PathBuf> {
 /// the others from being watched; with `all` it does.
 ///
 /// # Errors
-/// [`Kind::Settings`] where a pipeline names none, or one that must not be watched; [`Kind::Io`] where none can be reached.
+/// [`Kind::Settings`] where a pipeline names none, or one that must not be watched, or files would be taken away from another one or
+/// moved to where they are found again; [`Kind::Io`] where none can be reached.
 pub fn check_inboxes(pipelines: &[&Pipeline], state: &Path, all: bool) -> Result<()> {
     let mut reached = false;
     let mut inboxes = Vec::new();
@@ -38,12 +39,14 @@ pub fn check_inboxes(pipelines: &[&Pipeline], state: &Path, all: bool) -> Result
                 inboxes.push(inbox);
             }
             Err(failure) if failure.kind == Kind::Io => {
-                inboxes.push(named(pipeline)?.to_path_buf());
+                let inbox = named(pipeline)?;
+                inboxes.push(std::path::absolute(inbox).unwrap_or_else(|_| inbox.to_path_buf()));
                 lost.push((pipeline.name.clone(), failure));
             }
             Err(failure) => return Err(failure),
         }
     }
+    check_apart(pipelines, &inboxes)?;
     if (all || !reached)
         && let Some((_, failure)) = lost.pop()
     {
@@ -56,6 +59,26 @@ pub fn check_inboxes(pipelines: &[&Pipeline], state: &Path, all: bool) -> Result
         let (folder, state, inboxes) = (archive.clone(), state.to_path_buf(), inboxes.clone());
         within(archive, move || check_archive(&folder, &state, &inboxes))
     })
+}
+
+/// Checks that no pipeline takes files away before another one has read them; `inboxes` are theirs.
+fn check_apart(pipelines: &[&Pipeline], inboxes: &[PathBuf]) -> Result<()> {
+    let all: Vec<_> = pipelines.iter().zip(inboxes).collect();
+    for (index, (one, inbox)) in all.iter().enumerate() {
+        for (other, second) in &all[index + 1..] {
+            let leaves = [one, other].iter().all(|pipeline| pipeline.spec.after == After::default());
+            if !leaves && (inbox.starts_with(second) || second.starts_with(inbox)) {
+                let (inbox, second) = (inbox.display(), second.display());
+                let message = format!(
+                    "the inboxes of {} and {}, {inbox} and {second}, share files, which [after] takes away before both have read them",
+                    one.name, other.name
+                );
+                return Err(Failure::new(Kind::Settings, message)
+                    .hint("give each pipeline an inbox of its own, or remove [after] from both pipeline files"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn named(pipeline: &Pipeline) -> Result<&Path> {
@@ -91,11 +114,76 @@ fn check_archive(archive: &Path, state: &Path, inboxes: &[PathBuf]) -> Result<()
     std::fs::read_dir(&folder).map_err(io)?;
     let state = state.canonicalize().unwrap_or_else(|_| state.to_path_buf());
     let own = ["reports", "staging", "work"].map(|own| state.join(own));
-    match inboxes.iter().chain(&own).find(|forbidden| folder.starts_with(forbidden)) {
-        None => Ok(()),
-        Some(forbidden) => {
-            let message = format!("[after] moves files to {}, which lies in {}", folder.display(), forbidden.display());
-            Err(Failure::new(Kind::Settings, message).hint("name a folder outside of every inbox and of the reports"))
+    let refuse = |message: String| {
+        Err(Failure::new(Kind::Settings, message)
+            .hint("name a folder outside of every inbox and of the reports, with no inbox in it"))
+    };
+    if let Some(forbidden) = inboxes.iter().chain(&own).find(|forbidden| folder.starts_with(forbidden)) {
+        return refuse(format!("[after] moves files to {}, which lies in {}", folder.display(), forbidden.display()));
+    }
+    // What is moved keeps its path, and may so come to lie in an inbox.
+    if let Some(inbox) = inboxes.iter().find(|inbox| inbox.starts_with(&folder)) {
+        return refuse(format!(
+            "[after] moves files to {}, which contains the inbox {}",
+            folder.display(),
+            inbox.display()
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipeline(name: &str, inbox: &Path, after: &str) -> Pipeline {
+        let digits = include_str!("../../pipelines/digits.toml");
+        let text = format!("inbox = {inbox:?}\n{digits}\n{after}");
+        Pipeline::parse(name, Path::new(name), text).unwrap()
+    }
+
+    fn refused(pipelines: &[Pipeline], state: &Path) -> Option<String> {
+        let checked = check_inboxes(&pipelines.iter().collect::<Vec<_>>(), state, true);
+        checked.err().map(|failure| {
+            assert_eq!(failure.kind, Kind::Settings, "{}", failure.message);
+            failure.message
+        })
+    }
+
+    #[test]
+    fn nobody_takes_files_away_from_another_pipeline() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(at("in/deep")).unwrap();
+        std::fs::create_dir_all(at("in2")).unwrap();
+        std::os::unix::fs::symlink(at("in"), at("alias")).unwrap();
+        let deletes = "[after]\nrejected = \"delete\"";
+        for (first, second, shared) in [
+            ("in", "in", true),
+            ("in", "alias", true),
+            ("in/deep", "in", true),
+            ("alias", "in/deep", true),
+            ("in", "in2", false),
+        ] {
+            for (one, other) in [(deletes, ""), ("", deletes), ("", "")] {
+                let pipelines = [pipeline("a", &at(first), one), pipeline("b", &at(second), other)];
+                let refused = refused(&pipelines, &at("state"));
+                let wanted = shared && (one, other) != ("", "");
+                assert_eq!(refused.is_some(), wanted, "{first} {second} {one} {other}: {refused:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_moved_to_where_it_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(at("data/in/old")).unwrap();
+        std::fs::create_dir_all(at("data/archive")).unwrap();
+        for (archive, fit) in [("data", false), ("data/in", false), ("data/in/old", false), ("data/archive", true)] {
+            let after = format!("[after]\nscored = {{ move = {:?} }}", at(archive));
+            let refused = refused(&[pipeline("a", &at("data/in"), &after)], &at("state"));
+            assert_eq!(refused.is_none(), fit, "{archive}: {refused:?}");
         }
     }
 }

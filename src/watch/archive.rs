@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::fs::{openat, openat2, renameat, renameat_with, statat, unlinkat};
@@ -16,8 +17,13 @@ use super::Stat;
 
 /// Names tried for a file whose own is taken in the archive.
 const NAMES: u32 = 10_000;
+/// Bytes of a file's name that its hidden one keeps, so that the longest name has one.
+const KEPT: usize = 200;
+/// The number of the next hidden name: no two threads of this process share one.
+static HIDDEN: AtomicU64 = AtomicU64::new(0);
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::CLOEXEC);
 
 /// A file in an inbox, as it was when it was scored.
 #[derive(Debug)]
@@ -53,7 +59,9 @@ impl Scored<'_> {
         if !self.is_same(&folder, base)? {
             return Ok(Outcome::Changed);
         }
-        unlinkat(&folder, base, AtFlags::empty())?;
+        if self.remove(&folder, base)? == Outcome::Changed {
+            return Ok(Outcome::Changed);
+        }
         if let Some(marker) = self.marker(base) {
             gone(unlinkat(&folder, &marker, AtFlags::empty()))?;
         }
@@ -67,8 +75,7 @@ impl Scored<'_> {
     pub fn move_to(&self, archive: &Path) -> io::Result<Outcome> {
         let (folder, base) = self.folder()?;
         let place = archive.join(self.name.parent().unwrap_or(Path::new("")));
-        std::fs::create_dir_all(&place)?;
-        let to = openat(CWD, &place, FOLDER, Mode::empty())?;
+        let to = Place::make(archive, &place)?;
         for number in 0..NAMES {
             if !self.is_same(&folder, base)? {
                 return Ok(Outcome::Changed);
@@ -76,13 +83,15 @@ impl Scored<'_> {
             let name = numbered(base, number);
             match self.put(&folder, base, &to, &name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if self.is_there(&folder, base, &to, &name)? {
+                    if self.is_there(&folder, base, &to.folder, &name)? {
+                        to.sync()?;
                         return self.delete();
                     }
                 }
                 Ok(Outcome::Done) => {
                     if let Some(marker) = self.marker(base) {
-                        move_marker(&folder, &marker, &to, &[name.as_bytes(), marker_ending(&marker, base)].concat())?;
+                        let ending = marker_ending(&marker, base);
+                        move_marker(&folder, &marker, &to.folder, &[name.as_bytes(), ending].concat())?;
                     }
                     return Ok(Outcome::Done);
                 }
@@ -116,55 +125,92 @@ impl Scored<'_> {
         Some(OsString::from_vec([base.as_bytes(), marker.as_bytes()].concat()))
     }
 
+    /// Deletes the file by way of a name that no writer uses: what took its place in the last moment is not deleted with it.
+    fn remove(&self, folder: &OwnedFd, base: &OsStr) -> io::Result<Outcome> {
+        let hidden = hidden(folder, base)?;
+        match rename_new(folder, base, folder, &hidden) {
+            Err(Errno::NOENT) => return Ok(Outcome::Changed),
+            renamed => renamed?,
+        }
+        let removed = match self.is_same(folder, &hidden) {
+            Ok(true) => unlinkat(folder, &hidden, AtFlags::empty()).map(|()| Outcome::Done).map_err(io::Error::from),
+            other => other.map(|_| Outcome::Changed),
+        };
+        if !matches!(removed, Ok(Outcome::Done)) {
+            self.put_back(folder, &hidden, base)?;
+        }
+        removed
+    }
+
+    /// Gives a hidden file its name back, or a numbered one where a newer version has that, so that it is found and scored.
+    fn put_back(&self, folder: &OwnedFd, hidden: &OsStr, base: &OsStr) -> io::Result<()> {
+        for name in (0..NAMES).map(|number| numbered(base, number)) {
+            match rename_new(folder, hidden, folder, &name) {
+                Ok(()) => return self.mark_like(folder, base, &name),
+                Err(Errno::EXIST) => {}
+                Err(error) => {
+                    let left = format!("a new version is left under the name {}: {error}", hidden.display());
+                    return Err(io::Error::new(error.kind(), left));
+                }
+            }
+        }
+        Err(io::Error::other(format!("a new version is left under the name {}", hidden.display())))
+    }
+
+    /// Where a marker stands beside the file, makes one for another name of it.
+    fn mark_like(&self, folder: &OwnedFd, base: &OsStr, name: &OsStr) -> io::Result<()> {
+        if let (Some(marker), Some(own)) = (self.marker(base), self.marker(name))
+            && stat_at(folder, &marker)?.is_some()
+            && stat_at(folder, &own)?.is_none()
+        {
+            openat(folder, &own, NEW, Mode::from(0o644))?;
+        }
+        Ok(())
+    }
+
     /// Gives the file this name in the archive, unless it is taken.
-    fn put(&self, folder: &OwnedFd, base: &OsStr, to: &OwnedFd, name: &OsStr) -> io::Result<Outcome> {
-        match rename_new(folder, base, to, name) {
+    fn put(&self, folder: &OwnedFd, base: &OsStr, to: &Place, name: &OsStr) -> io::Result<Outcome> {
+        match rename_new(folder, base, &to.folder, name) {
             Err(Errno::XDEV) => return self.copy(folder, base, to, name),
             renamed => renamed?,
         }
         // It may have been replaced in the last moment: then it goes back.
-        if stat_at(to, name)? == Some(self.stat) {
+        if stat_at(&to.folder, name)? == Some(self.stat) {
             return Ok(Outcome::Done);
         }
-        rename_new(to, name, folder, base)?;
+        rename_new(&to.folder, name, folder, base)?;
         Ok(Outcome::Changed)
     }
 
     /// The same across filesystems: nothing is deleted before its copy is safe.
-    fn copy(&self, folder: &OwnedFd, base: &OsStr, to: &OwnedFd, name: &OsStr) -> io::Result<Outcome> {
-        if stat_at(to, name)?.is_some() {
+    fn copy(&self, folder: &OwnedFd, base: &OsStr, to: &Place, name: &OsStr) -> io::Result<Outcome> {
+        if stat_at(&to.folder, name)?.is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let temporary = OsString::from_vec([b".", base.as_bytes(), b".anomalyd"].concat());
-        gone(unlinkat(to, &temporary, AtFlags::empty()))?;
-        let copied = self.copy_as(folder, base, to, &temporary);
-        let renamed = match copied {
-            Ok(true) => rename_new(to, &temporary, to, name).map_err(io::Error::from),
-            Ok(false) => {
-                gone(unlinkat(to, &temporary, AtFlags::empty()))?;
-                return Ok(Outcome::Changed);
+        let temporary = hidden(&to.folder, base)?;
+        let copy = File::from(openat(&to.folder, &temporary, NEW, Mode::from(0o600))?);
+        let published = self.copy_to(folder, base, copy).and_then(|same| {
+            if same {
+                rename_new(&to.folder, &temporary, &to.folder, name)?;
             }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = renamed {
-            gone(unlinkat(to, &temporary, AtFlags::empty()))?;
-            return Err(error);
+            Ok(same)
+        });
+        if !matches!(published, Ok(true)) {
+            gone(unlinkat(&to.folder, &temporary, AtFlags::empty()))?;
+            return published.map(|_| Outcome::Changed);
         }
-        sync(to)?;
-        if self.is_same(folder, base)? {
-            unlinkat(folder, base, AtFlags::empty())?;
-            return Ok(Outcome::Done);
+        to.sync()?;
+        let removed = self.remove(folder, base)?;
+        if removed == Outcome::Changed {
+            unlinkat(&to.folder, name, AtFlags::empty())?;
         }
-        unlinkat(to, name, AtFlags::empty())?;
-        Ok(Outcome::Changed)
+        Ok(removed)
     }
 
     /// Copies content, times and rights; false where it is not what was scored.
-    fn copy_as(&self, folder: &OwnedFd, base: &OsStr, to: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+    fn copy_to(&self, folder: &OwnedFd, base: &OsStr, mut copy: File) -> io::Result<bool> {
         let mut source = File::from(openat(folder, base, READ, Mode::empty())?);
         let meta = source.metadata()?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mut copy = File::from(openat(to, name, flags, Mode::from(0o600))?);
         let digest = each_piece(&mut source, &mut |piece| copy.write_all(piece))?;
         copy.set_permissions(meta.permissions())?;
         copy.set_times(std::fs::FileTimes::new().set_accessed(meta.accessed()?).set_modified(meta.modified()?))?;
@@ -181,6 +227,30 @@ impl Scored<'_> {
             |folder, name| each_piece(&mut File::from(openat(folder, name, READ, Mode::empty())?), &mut |_| Ok(()));
         let own = self.digest.map_or_else(|| digest(folder, base), Ok)?;
         Ok(digest(to, name)? == own)
+    }
+}
+
+/// A folder of the archive.
+struct Place {
+    folder: OwnedFd,
+    /// The folders above it whose entries may be new.
+    parents: Vec<PathBuf>,
+}
+
+impl Place {
+    /// Makes the folder at `path`, with what is missing of the way to it.
+    fn make(archive: &Path, path: &Path) -> io::Result<Self> {
+        let stands = archive.ancestors().find(|folder| folder.is_dir()).unwrap_or(archive);
+        std::fs::create_dir_all(path)?;
+        // All of them, not the missing alone: another thread may have made one and not synced it yet.
+        let parents = path.ancestors().skip(1).take_while(|parent| parent.starts_with(stands));
+        Ok(Self { folder: openat(CWD, path, FOLDER, Mode::empty())?, parents: parents.map(PathBuf::from).collect() })
+    }
+
+    /// Makes its entries durable, and the way to it.
+    fn sync(&self) -> io::Result<()> {
+        sync(&self.folder)?;
+        self.parents.iter().try_for_each(|parent| File::open(parent)?.sync_all())
     }
 }
 
@@ -219,6 +289,21 @@ fn move_marker(folder: &OwnedFd, marker: &OsStr, to: &OwnedFd, name: &[u8]) -> i
 
 fn marker_ending<'a>(marker: &'a OsStr, base: &OsStr) -> &'a [u8] {
     &marker.as_bytes()[base.len()..]
+}
+
+/// A name that nobody has and no inbox looks at: `.frame.fits.4711-0.anomalyd`.
+fn hidden(folder: &OwnedFd, base: &OsStr) -> io::Result<OsString> {
+    let kept = &base.as_bytes()[..base.len().min(KEPT)];
+    loop {
+        let ending = format!(".{}-{}.anomalyd", std::process::id(), HIDDEN.fetch_add(1, Ordering::Relaxed));
+        let name = OsString::from_vec([b".", kept, ending.as_bytes()].concat());
+        match statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(name),
+            // Left by a process of the same number that was killed.
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// `frame.fits`, `frame.1.fits`, `frame.2.fits`, ...

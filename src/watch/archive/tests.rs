@@ -35,10 +35,22 @@ impl House {
         self.inbox.path().join(name).exists()
     }
 
+    /// The names in the inbox, hidden ones too.
+    fn names(&self) -> Vec<String> {
+        let name = |entry: io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(self.inbox.path()).unwrap().map(name).collect();
+        names.sort();
+        names
+    }
+
     fn are_apart(&self) -> bool {
         let device = |folder: &tempfile::TempDir| std::fs::metadata(folder.path()).unwrap().dev();
         device(&self.inbox) != device(&self.archive)
     }
+}
+
+fn open(folder: &Path) -> OwnedFd {
+    openat(CWD, folder, FOLDER, Mode::empty()).unwrap()
 }
 
 #[test]
@@ -129,5 +141,75 @@ fn an_archive_that_cannot_be_written_costs_nothing() {
     let file = house.archive.path().join("file");
     std::fs::write(&file, b"no folder").unwrap();
     assert!(house.scored("a", stat).move_to(&file).is_err());
+    assert!(house.waits("a"));
+}
+
+#[test]
+fn a_hidden_name_is_nobodys() {
+    let house = House::new(false);
+    let folder = open(house.inbox.path());
+    let first = hidden(&folder, OsStr::new("a.fits")).unwrap();
+    let text = first.to_str().unwrap();
+    assert!(text.starts_with(".a.fits.") && text.ends_with(".anomalyd"), "{text}");
+    let number: u64 = text.trim_end_matches(".anomalyd").rsplit_once('-').unwrap().1.parse().unwrap();
+    for taken in number + 1..number + 200 {
+        house.write(&text.replace(&format!("-{number}."), &format!("-{taken}.")), b"left by another process");
+    }
+    let second = hidden(&folder, OsStr::new("a.fits")).unwrap();
+    assert!(second != first && !house.inbox.path().join(&second).exists(), "{}", second.display());
+
+    let longest = "x".repeat(255);
+    let stat = house.write(&longest, b"x");
+    assert_eq!(Scored { marker: None, ..house.scored(&longest, stat) }.delete().unwrap(), Outcome::Done);
+}
+
+#[test]
+fn a_copy_under_way_elsewhere_is_left_alone() {
+    let house = House::new(true);
+    let stat = house.write("a", b"content");
+    let other = house.archive.path().join(".a.anomalyd");
+    std::fs::write(&other, b"half of ano").unwrap();
+    let (from, to) = (open(house.inbox.path()), Place::make(house.archive.path(), house.archive.path()).unwrap());
+    assert_eq!(house.scored("a", stat).copy(&from, OsStr::new("a"), &to, OsStr::new("a")).unwrap(), Outcome::Done);
+    assert_eq!(std::fs::read(other).unwrap(), b"half of ano");
+    assert_eq!(house.archived("a").unwrap(), b"content");
+    assert!(!house.waits("a"));
+    assert_eq!(std::fs::read_dir(house.archive.path()).unwrap().count(), 2, "no temporary of its own is left");
+}
+
+#[test]
+fn what_takes_its_place_in_the_last_moment_is_kept() {
+    let house = House::new(false);
+    let folder = open(house.inbox.path());
+    let stat = house.write("a.png", b"scored");
+    house.write("new", b"not scored");
+    std::fs::rename(house.inbox.path().join("new"), house.inbox.path().join("a.png")).unwrap();
+    let scored = house.scored("a.png", stat);
+    assert_eq!(scored.remove(&folder, OsStr::new("a.png")).unwrap(), Outcome::Changed);
+    assert_eq!(house.names(), ["a.png"]);
+    assert_eq!(std::fs::read(house.inbox.path().join("a.png")).unwrap(), b"not scored");
+
+    house.write(".hidden", b"not scored");
+    house.write("a.png", b"newer still");
+    house.write("a.png.done", b"");
+    scored.put_back(&folder, OsStr::new(".hidden"), OsStr::new("a.png")).unwrap();
+    assert_eq!(house.names(), ["a.1.png", "a.1.png.done", "a.png", "a.png.done"]);
+    assert_eq!(std::fs::read(house.inbox.path().join("a.1.png")).unwrap(), b"not scored");
+    assert_eq!(std::fs::read(house.inbox.path().join("a.png")).unwrap(), b"newer still");
+}
+
+#[test]
+fn the_way_to_a_copy_is_durable_before_its_source_is_deleted() {
+    let house = House::new(true);
+    let archive = house.archive.path().join("new");
+    let place = Place::make(&archive, &archive.join("night/1")).unwrap();
+    assert_eq!(place.parents, [archive.join("night"), archive.clone(), house.archive.path().to_path_buf()]);
+    let again = Place::make(&archive, &archive.join("night/1")).unwrap();
+    assert_eq!(again.parents, [archive.join("night"), archive.clone()], "another thread may have made them just now");
+
+    let stat = house.write("a", b"content");
+    let unsynced = Place { parents: vec![archive.join("no such folder")], ..again };
+    let name = OsStr::new("a");
+    assert!(house.scored("a", stat).copy(&open(house.inbox.path()), name, &unsynced, name).is_err());
     assert!(house.waits("a"));
 }
