@@ -1,6 +1,6 @@
 //! Random histories, a ledger made anew from their reports, and the same inbox once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -83,14 +83,23 @@ fn stock(state: &Path) -> BTreeMap<String, usize> {
         ("rejected", &["source", "file_digest", "frame_index", "model_digest"]),
         ("duplicates", &["source", "file_digest", "model_digest"]),
     ];
+    // Which of several names is scored and which are duplicates is a matter of who was first.
+    let mut names = BTreeSet::new();
     for (table, columns) in keys {
         let frame = rows(state, table);
         for at in 0..frame.height() {
             let key: Vec<String> =
                 columns.iter().map(|name| frame.column(name).unwrap().get(at).unwrap().to_string()).collect();
             *stock.entry(format!("{table}: {}", key.join(" "))).or_default() += 1;
+            if table != "rejected" {
+                let name = keys[2].1.iter().map(|name| frame.column(name).unwrap().get(at).unwrap().to_string());
+                names.insert(format!("named: {}", name.collect::<Vec<_>>().join(" ")));
+            }
         }
     }
+    assert!(stock.iter().all(|(key, count)| *count == 1 || !key.starts_with("duplicates")), "twice: {stock:?}");
+    stock.retain(|key, _| !key.starts_with("duplicates"));
+    stock.extend(names.into_iter().map(|name| (name, 1)));
     stock
 }
 
