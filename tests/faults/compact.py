@@ -17,7 +17,7 @@ import faults
 import kill
 from faults import Broken, House, Tally, png
 
-SETTINGS = "flush_rows = 8\nflush_ms = 60000\ndecode_threads = 1\n[compaction]\nautomatic = false\nquiet_s = {quiet}\n"
+SETTINGS = "flush_rows = 8\nflush_ms = 300\ndecode_threads = 1\n[compaction]\nautomatic = false\nquiet_s = {quiet}\n"
 KINDS = ("rename", "fsync", "write", "ledger write", "unlink", "mkdir", "link")
 BOUNDED_STEP = {"rename": 1, "fsync": 9, "write": 2503, "ledger write": 29, "unlink": 23, "mkdir": 3, "link": 19}
 # A part is written in thousands of small pieces.

@@ -146,7 +146,7 @@ class Failing:
     def one(self, calls: str, paths: tuple[str, ...], error: str, n: int) -> bool:
         """One call that fails; whether it did."""
         root, label = self.work / "try", f"{calls} {n} {error}"
-        house = House(root, settings="flush_rows = 40\nflush_ms = 60000\ndecode_threads = 1\n")
+        house = House(root, settings="flush_rows = 40\nflush_ms = 300\ndecode_threads = 1\n")
         for index, image in enumerate(self.images):
             (house.inbox / f"{index}.png").write_bytes(image)
         log, only = root / "strace", [part for path in paths for part in ("-P", str(house.state / path))]

@@ -35,7 +35,7 @@ MOVED_KINDS = ("rename", "fsync", "unlink", "mkdir", "ledger write")
 # What must come of the 200 files.
 FRAMES = 166 + 20 * 5 + 4 * 2
 REFUSED = sorted([(f"junk/{index}", "") for index in range(4)] + [(f"mixed/{index}.tiff", "1") for index in range(4)])
-SETTINGS = "flush_rows = 24\nflush_ms = 60000\ndecode_threads = 1\n"
+SETTINGS = "flush_rows = 24\nflush_ms = 300\ndecode_threads = 1\n"
 
 
 def contents() -> dict[str, bytes]:
