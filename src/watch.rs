@@ -321,7 +321,7 @@ impl Inbox {
     }
 }
 
-/// The regular files below a folder that count, see [`Walk`]. A folder that cannot be read is logged, one that has gone is not.
+/// The regular files below a folder that count, links not followed. A folder that cannot be read is logged, one that has gone is not.
 pub fn files_below(folder: &Path) -> impl Iterator<Item = (PathBuf, Metadata)> + use<> {
     Walk::new(folder).unwrap_or_else(|error| {
         walk::report(folder, &error);

@@ -40,7 +40,7 @@ impl Server {
     /// Listens. The state folder's lock must be held.
     ///
     /// # Errors
-    /// [`Kind::Io`] where the socket or the address cannot be listened on; those of [`Token::read`].
+    /// [`Kind::Io`] where the socket or the address cannot be listened on; what is wrong with the token's file.
     pub fn start(settings: &Settings, board: Arc<Board>) -> Result<Self> {
         let token = settings.http.token_file.as_deref().map(Token::read).transpose()?.map(Arc::new);
         let path = settings.state.join(socket::NAME);
