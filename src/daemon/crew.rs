@@ -112,6 +112,7 @@ impl Crew {
             flush,
             flight: flight_too,
             progress: progress_too,
+            watched,
             batch: Batch::default(),
         };
         spawn("write", events, move || writer.run())?;

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use chrono::Utc;
@@ -14,7 +15,7 @@ use tracing::{debug, warn};
 use super::batch::{Batch, Ended, Flush, Open, address, bytes, file_row, key};
 use super::flight::{Flight, Waiting};
 use super::progress::Progress;
-use super::stages::{FileInfo, Refusal, Row};
+use super::stages::{FileInfo, Refusal, Row, Told};
 use crate::disk::is_given_up;
 use crate::error::Result;
 use crate::ledger::{FileRow, Ledger, Outcome, Scoring};
@@ -38,6 +39,8 @@ pub struct Writer {
     pub flight: Arc<Flight>,
     /// Counters.
     pub progress: Arc<Progress>,
+    /// Whether a watcher finds a file again.
+    pub watched: bool,
     /// The batch being gathered.
     pub batch: Batch,
 }
@@ -280,12 +283,19 @@ impl Writer {
     /// a row of its own to be committed, and is not merely seen again.
     fn follow(&mut self, first: &Ended, waiting: Vec<Waiting>) -> Result<bool> {
         let (mut names, mut follows) = (HashSet::new(), false);
-        for (file, _ticket) in waiting {
+        for (file, ticket) in waiting {
             let Some((identity, digest)) = key(&file) else { continue };
             let standing = self.ledger.scoring(identity, &digest, bytes(&file))?;
             let outcome = match standing {
                 Scoring::Done { .. } if names.insert(bytes(&file).to_vec()) => Outcome::Alias,
-                // What is rejected is rejected under each of its names.
+                // What is rejected is rejected under each of its names, and read under each: some of the rows of the first may be
+                // those of an earlier process.
+                Scoring::New | Scoring::Partial { .. } if self.watched => {
+                    ticket.tell(Told::Again(file.name.clone()));
+                    self.progress.add(&self.progress.ended, 1);
+                    file.lane.tally.ended.fetch_add(1, Relaxed);
+                    continue;
+                }
                 Scoring::New | Scoring::Partial { .. } if names.insert(bytes(&file).to_vec()) => {
                     for (index, rejection) in &first.rejections {
                         self.refuse(&Refusal { file: file.clone(), index: *index, rejection: rejection.clone() })?;
