@@ -31,6 +31,10 @@ use crate::settings::Settings;
 
 /// Share of the grace in which files that are queued are still begun.
 const DRAIN_SHARE: f64 = 0.5;
+/// Time that stages have to say how they ended, once the last of them has.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// The stages.
+const STAGES: [&str; 3] = ["decode", "score", "write"];
 
 /// What a run is to do.
 pub struct Orders<'a> {
@@ -153,9 +157,11 @@ impl Shift<'_> {
         let mut tick = tokio::time::interval(pace);
         let (mut stopping, mut failure): (Option<Instant>, Option<Failure>) = (None, None);
         let mut pulse = Pulse::new(self.board.clone());
+        let mut at_work = self.settings.decoders() + 2;
         loop {
             tokio::select! {
                 Some(Ended { stage, outcome }) = self.events.recv() => {
+                    at_work -= usize::from(STAGES.contains(&stage) && at_work > 0);
                     if let Err(error) = outcome {
                         let hung = error.kind == Kind::Hung;
                         failure.get_or_insert(error);
@@ -167,6 +173,7 @@ impl Shift<'_> {
                         self.crew.stop(Duration::ZERO);
                     }
                     if stage == "write" {
+                        failure = failure.or(self.last_words(at_work).await);
                         break;
                     }
                 }
@@ -194,6 +201,21 @@ impl Shift<'_> {
         let grace = Duration::from_secs(self.settings.grace_s);
         self.crew.finish(stopping.map_or(grace, |since| grace.saturating_sub(since.elapsed())));
         failure.map_or_else(|| Ok(self.summary()), Err)
+    }
+
+    /// How the other stages ended: one that fails lets go of its successor before it says so.
+    async fn last_words(&mut self, mut at_work: usize) -> Option<Failure> {
+        let until = tokio::time::Instant::now() + LAST_WORDS;
+        while at_work > 0 {
+            let Ok(Some(Ended { stage, outcome })) = tokio::time::timeout_at(until, self.events.recv()).await else {
+                return None;
+            };
+            if let Err(failure) = outcome {
+                return Some(failure);
+            }
+            at_work -= usize::from(STAGES.contains(&stage));
+        }
+        None
     }
 
     fn summary(&self) -> Summary {
