@@ -113,9 +113,13 @@ class Writers:
         path.write_bytes(first)
         second = second.ljust(len(first), b"\0")
         time.sleep(SETTLE + chance.uniform(0, 0.3))
+        begun = time.monotonic()
         with path.open("r+b", buffering=0) as file:
             for start in range(0, len(second), 1 << 18):
                 file.write(second[start : start + (1 << 18)])
+        if time.monotonic() - begun > 0.75 * SETTLE:
+            with self.lock:
+                self.late.add(name)
         return [first, second]
 
     def with_marker(self, name, path, first, second, chance) -> list[bytes]:

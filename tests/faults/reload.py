@@ -29,7 +29,7 @@ def flow(house: House, tally: Tally, count: int) -> int:
             if (code := service.stop()) != 0:
                 tally.fault(f"SIGTERM: ended with {code}: {service.text()[-300:]}")
             service = Service(house)
-        faults.wait(lambda: house.status().get("waiting") == 0, 60, "everything ended", pace=0.2)
+        faults.wait(lambda: house.status().get("scored", 0) >= count, 60, f"{count} files scored", pace=0.2)
         if (code := service.stop()) != 0:
             tally.fault(f"ended with {code}: {service.text()[-300:]}")
     finally:
@@ -43,7 +43,7 @@ def main() -> int:
     tally = Tally("reload", f"{count} files under SIGHUP and SIGTERM")
     with faults.workplace(fast=True) as work:
         digests = faults.reference(work / "reference", [png(index) for index in range(count)])
-        house = House(work / "house", settings="flush_ms = 150\nflush_rows = 50\n")
+        house = House(work / "house", settings="flush_ms = 150\nflush_rows = 50\n", watch="settle_ms = 100\nrescan_s = 3600")
         try:
             signals = flow(house, tally, count)
         except Broken as error:

@@ -129,7 +129,8 @@ def main() -> int:
         feeder.join()
         if not service.alive():
             tally.fault(f"the service ended with {service.process.returncode}: {service.text()[-400:]}")
-        faults.wait(lambda: house.status().get("waiting") == 0, 120, "everything ended", pace=0.5)
+        with contextlib.suppress(faults.Broken):
+            faults.wait(lambda: house.status().get("scored", 0) >= feeder.count, 120, "everything scored", pace=0.5)
         if service.alive() and (code := service.stop()) != 0:
             tally.fault(f"ended with {code}")
         rows = house.rows()
