@@ -59,6 +59,14 @@ pub struct Ended {
     pub rejections: Vec<(Option<u32>, Rejection)>,
 }
 
+impl Ended {
+    /// Whether its rejections are known from the first on. Those that a process before this one committed are not: who has the
+    /// same content must be read for itself.
+    pub fn tells_all(&self) -> bool {
+        self.rejections.first().is_some_and(|(index, _)| index.is_none_or(|index| index == 0))
+    }
+}
+
 impl Batch {
     /// The rows of a pipeline.
     pub fn tables(&mut self, pipeline: &str) -> &mut Tables {

@@ -296,6 +296,8 @@ impl Writer {
                     file.lane.tally.ended.fetch_add(1, Relaxed);
                     continue;
                 }
+                // Left unfinished, for the next run to read.
+                Scoring::New | Scoring::Partial { .. } if !first.tells_all() => continue,
                 Scoring::New | Scoring::Partial { .. } if names.insert(bytes(&file).to_vec()) => {
                     for (index, rejection) in &first.rejections {
                         self.refuse(&Refusal { file: file.clone(), index: *index, rejection: rejection.clone() })?;
