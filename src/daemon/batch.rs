@@ -11,6 +11,9 @@ use super::tables::Tables;
 use crate::image::Rejection;
 use crate::ledger::{FileRow, Outcome};
 
+/// Rejections of one file that are kept for the files with the same content.
+const KEPT: usize = 256;
+
 /// When a batch is full.
 #[derive(Debug, Clone, Copy)]
 pub struct Flush {
@@ -59,11 +62,21 @@ pub struct Ended {
     pub rejections: Vec<(Option<u32>, Rejection)>,
 }
 
+impl Open {
+    /// Keeps a rejection, as long as there is room.
+    pub fn keep(&mut self, index: Option<u32>, rejection: &Rejection) {
+        if index.is_none() || self.rejections.len() < KEPT {
+            self.rejections.push((index, rejection.clone()));
+        }
+    }
+}
+
 impl Ended {
-    /// Whether its rejections are known from the first on. Those that a process before this one committed are not: who has the
-    /// same content must be read for itself.
+    /// Whether all of its rejections are known. Those that a process before this one committed are not, nor those for which there
+    /// was no room: who has the same content must be read for itself.
     pub fn tells_all(&self) -> bool {
-        self.rejections.first().is_some_and(|(index, _)| index.is_none_or(|index| index == 0))
+        let is_first = self.rejections.first().is_some_and(|(index, _)| index.is_none_or(|index| index == 0));
+        is_first && self.rejections.len() < KEPT
     }
 }
 

@@ -1,5 +1,6 @@
 //! The stages with a judge that needs no model: the score is the mean of the pixels.
 
+mod copies;
 mod faults;
 
 use std::os::unix::process::ExitStatusExt;

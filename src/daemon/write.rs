@@ -110,9 +110,7 @@ impl Writer {
         file.span(*index).in_scope(|| warn!(reason, %detail, "rejected"));
         let open = self.batch.open(file);
         open.frames += u64::from(index.is_some());
-        if index.is_none() || open.rejections.len() < 16 {
-            open.rejections.push((*index, rejection.clone()));
-        }
+        open.keep(*index, rejection);
         // What is said of a whole file goes with its end: in a batch before it, it would be said again after a crash.
         if index.is_some() {
             self.refusal_row(refusal);
@@ -288,26 +286,34 @@ impl Writer {
             let standing = self.ledger.scoring(identity, &digest, bytes(&file))?;
             let outcome = match standing {
                 Scoring::Done { .. } if names.insert(bytes(&file).to_vec()) => Outcome::Alias,
-                // What is rejected is rejected under each of its names, and read under each: some of the rows of the first may be
-                // those of an earlier process.
-                Scoring::New | Scoring::Partial { .. } if self.watched => {
+                // What is rejected is rejected under each of its names: less what an earlier process said of this one.
+                Scoring::New | Scoring::Partial { scored: false, .. }
+                    if first.tells_all() && names.insert(bytes(&file).to_vec()) =>
+                {
+                    self.refuse_as(first, &file, &standing)?;
+                    Outcome::Rejected
+                }
+                // Some of the rows of the first may be those of an earlier process: it is read for itself.
+                Scoring::New | Scoring::Partial { .. } if self.watched && !names.contains(bytes(&file)) => {
                     ticket.tell(Told::Again(file.name.clone()));
                     self.progress.add(&self.progress.ended, 1);
                     file.lane.tally.ended.fetch_add(1, Relaxed);
                     continue;
                 }
                 // Left unfinished, for the next run to read.
-                Scoring::New | Scoring::Partial { .. } if !first.tells_all() => continue,
-                Scoring::New | Scoring::Partial { .. } if names.insert(bytes(&file).to_vec()) => {
-                    for (index, rejection) in &first.rejections {
-                        self.refuse(&Refusal { file: file.clone(), index: *index, rejection: rejection.clone() })?;
-                    }
-                    Outcome::Rejected
-                }
+                Scoring::New | Scoring::Partial { .. } if !names.contains(bytes(&file)) => continue,
                 _ => Outcome::Seen,
             };
             follows |= self.end(file, outcome)? != Outcome::Seen;
         }
         Ok(follows)
+    }
+
+    /// Rejects a file by the words of another with its content, less those that were committed by an earlier process.
+    fn refuse_as(&mut self, first: &Ended, file: &Arc<FileInfo>, standing: &Scoring) -> Result<()> {
+        let said = if let Scoring::Partial { frames, .. } = standing { *frames } else { 0 };
+        let new = first.rejections.iter().filter(|(index, _)| index.is_none_or(|index| u64::from(index) >= said));
+        new.map(|(index, rejection)| Refusal { file: file.clone(), index: *index, rejection: rejection.clone() })
+            .try_for_each(|refusal| self.refuse(&refusal))
     }
 }

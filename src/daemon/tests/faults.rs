@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::watch::Stat;
 
 /// A cube of frames in NPY; the frame of this number has this value.
-fn cube(values: impl IntoIterator<Item = u16>) -> Vec<u8> {
+pub(super) fn cube(values: impl IntoIterator<Item = u16>) -> Vec<u8> {
     let values: Vec<u16> = values.into_iter().collect();
     let shape = format!("{{'descr': '<u2', 'fortran_order': False, 'shape': ({}, {SIDE}, {SIDE}), }}", values.len());
     let header = format!("{shape:117}\n");

@@ -1,0 +1,66 @@
+//! Many files of one content, and tries that must not be lost.
+
+use super::*;
+use crate::ledger::{Ledger, Suspect};
+use crate::watch::stat_of;
+
+/// How often names stand in `rejected`.
+fn rejected(house: &House) -> Vec<String> {
+    texts(&house.rows("rejected"), "source")
+}
+
+#[test]
+fn many_names_of_one_rejected_content_are_read_once_each() {
+    let house = House::new();
+    let names: Vec<String> = (0..200).map(|index| format!("{index:03}.png")).collect();
+    for name in &names {
+        std::fs::write(house.inbox().join(name), b"").unwrap();
+    }
+    let summary = house.once("m");
+    assert_eq!((summary.files, summary.unfinished), (200, 0), "none had to be sent a second time");
+    assert_eq!(rejected(&house), names);
+}
+
+#[test]
+fn more_rejections_than_are_kept_are_found_anew_under_each_name() {
+    let house = House::new();
+    let blank = |frames: usize| {
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({frames}, {SIDE}, {SIDE}), }}");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend(118u16.to_le_bytes());
+        bytes.extend(format!("{header:117}\n").into_bytes());
+        bytes.extend(f32::NAN.to_le_bytes().repeat(frames * SIDE * SIDE));
+        bytes
+    };
+    for (name, frames) in [("few-a", 3), ("few-b", 3), ("many-a", 300), ("many-b", 300)] {
+        std::fs::write(house.inbox().join(name), blank(frames)).unwrap();
+    }
+    assert_eq!(house.once("m").unfinished, 0);
+    let wanted = [("few-a", 3), ("few-b", 3), ("many-a", 300), ("many-b", 300)];
+    assert_eq!(rejected(&house), wanted.iter().flat_map(|&(name, times)| vec![name; times]).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_frame_that_is_scored_between_does_not_hide_the_one_a_worker_hangs_over() {
+    let house = House::new();
+    let path = house.inbox().join("hangs.npy");
+    std::fs::write(&path, faults::cube([1, 98, 2])).unwrap();
+    // A first process had all three frames in hand at once.
+    std::fs::create_dir(&house.settings.state).unwrap();
+    let first = Suspect {
+        pipeline: "mean".into(),
+        path: b"hangs.npy".to_vec(),
+        stat: stat_of(&path).unwrap(),
+        frames: (0, 2),
+        stalled: true,
+        tries: 0,
+    };
+    Ledger::open(&house.settings.state).unwrap().blame(&[first]).unwrap();
+    let mut deaths = 1;
+    while !spawn_victim(&house).wait().unwrap().success() {
+        deaths += 1;
+        assert!(deaths < 6);
+    }
+    assert_eq!(deaths, 3);
+    assert_eq!(rejected(&house), ["hangs.npy"]);
+}
