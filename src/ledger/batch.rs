@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Transaction, params};
 
+use super::scoring::{Scoring, scoring};
 use super::{Ledger, now, read_part};
 use crate::error::Result;
 use crate::report::writer::Part;
@@ -102,13 +103,9 @@ impl Ledger {
                 [batch],
             )?;
             if suspects {
-                // Some of its frames are progress too: what is blamed is a file that gets nowhere. One that was rejected for its tries,
-                // unread, keeps them: the next start must not try it again.
+                // One that was rejected for its tries, unread, keeps them: the next start must not try it again.
                 for file in files.iter().filter(|file| file.digest.is_some()) {
-                    transaction.execute(
-                        "DELETE FROM tries WHERE pipeline = ?1 AND path = ?2",
-                        params![file.pipeline, file.path],
-                    )?;
+                    acquit(&transaction, file)?;
                 }
             }
             transaction.commit()
@@ -146,6 +143,25 @@ impl Ledger {
                 .collect()
         })
     }
+}
+
+/// Forgets the tries of a file that got somewhere. A worker hung over frames that it names itself: only when the last of them has
+/// its row was none of them to blame. Who held a file when it was killed may not have been to blame at all: any row counts.
+fn acquit(transaction: &Transaction<'_>, file: &FileRow) -> rusqlite::Result<()> {
+    let FileRow { identity, pipeline, path, digest, outcome, .. } = file;
+    let come_to = match (outcome, digest) {
+        (Outcome::Partial | Outcome::Refused, Some(digest)) => match scoring(transaction, *identity, digest, path)? {
+            Scoring::Partial { frames, .. } => frames as i64,
+            _ => i64::MAX,
+        },
+        _ => i64::MAX,
+    };
+    transaction
+        .execute(
+            "DELETE FROM tries WHERE pipeline = ?1 AND path = ?2 AND (NOT stalled OR last_frame < ?3)",
+            params![pipeline, path, come_to],
+        )
+        .map(drop)
 }
 
 /// A new batch, prepared.

@@ -24,8 +24,8 @@ pub struct Suspect {
 }
 
 impl Ledger {
-    /// Counts one more try against each file. One that has changed, or had come further than at the last death, starts anew: what
-    /// is to blame gets nowhere.
+    /// Counts one more try against each file. What is to blame was in hand at every death: frames that were not are left out, and
+    /// where none is left, or the file has changed, the count starts anew.
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
@@ -34,20 +34,17 @@ impl Ledger {
         self.run(|connection| {
             let transaction = connection.transaction()?;
             for Suspect { pipeline, path, stat, frames, stalled, .. } in files {
+                let again =
+                    "size = ?3 AND mtime_ns = ?4 AND inode = ?5 AND max(first_frame, ?6) <= min(last_frame, ?7)";
+                let (size, inode) = (stat.size as i64, stat.inode as i64);
                 transaction.execute(
-                    "INSERT INTO tries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1) ON CONFLICT DO UPDATE SET
-                     tries = CASE WHEN size = ?3 AND mtime_ns = ?4 AND inode = ?5 AND ?6 <= last_frame THEN tries + 1
-                     ELSE 1 END, size = ?3, mtime_ns = ?4, inode = ?5, first_frame = ?6, last_frame = ?7, stalled = ?8",
-                    params![
-                        pipeline,
-                        path,
-                        stat.size as i64,
-                        stat.mtime_ns,
-                        stat.inode as i64,
-                        frames.0,
-                        frames.1,
-                        stalled
-                    ],
+                    &format!(
+                        "INSERT INTO tries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1) ON CONFLICT DO UPDATE SET
+                         tries = iif({again}, tries + 1, 1), first_frame = iif({again}, max(first_frame, ?6), ?6),
+                         last_frame = iif({again}, min(last_frame, ?7), ?7), size = ?3, mtime_ns = ?4, inode = ?5,
+                         stalled = ?8"
+                    ),
+                    params![pipeline, path, size, stat.mtime_ns, inode, frames.0, frames.1, stalled],
                 )?;
             }
             transaction.commit()

@@ -260,3 +260,39 @@ fn tries_add_up_until_the_file_changes_or_ends() {
     ledger.commit(batch, &files).unwrap();
     assert!(ledger.suspects().unwrap().is_empty());
 }
+
+fn suspect(frames: (u32, u32), stalled: bool) -> Suspect {
+    let stat = Stat { size: 1, mtime_ns: 2, inode: 3 };
+    Suspect { pipeline: "digits".into(), path: b"a".to_vec(), stat, frames, stalled, tries: 0 }
+}
+
+#[test]
+fn only_frames_that_were_in_hand_at_every_death_are_suspected() {
+    let state = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(state.path()).unwrap();
+    for (frames, left, tries) in [
+        ((0, 70), (0, 70), 1),
+        ((60, 90), (60, 70), 2),
+        // It moves on: no frame was in hand three times.
+        ((85, 120), (85, 120), 1),
+        ((100, 300), (100, 120), 2),
+        ((110, 110), (110, 110), 3),
+    ] {
+        ledger.blame(&[suspect(frames, false)]).unwrap();
+        assert_eq!(ledger.suspects().unwrap(), [Suspect { tries, ..suspect(left, false) }], "{frames:?}");
+    }
+}
+
+#[test]
+fn rows_of_other_frames_do_not_acquit_those_a_worker_hung_over() {
+    for (stalled, rows, is_forgotten) in [(true, 2, false), (true, 3, true), (false, 1, true)] {
+        let state = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(state.path()).unwrap();
+        let id = ledger.identity("digits", &identity()).unwrap();
+        ledger.blame(&[suspect((0, 2), stalled)]).unwrap();
+        let files = [file(id, "a", 1, Outcome::Partial, rows)];
+        let batch = ledger.prepare(&[], &files).unwrap();
+        ledger.commit(batch, &files).unwrap();
+        assert_eq!(ledger.suspects().unwrap().is_empty(), is_forgotten, "stalled: {stalled}, rows: {rows}");
+    }
+}
