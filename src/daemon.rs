@@ -28,6 +28,7 @@ mod queue;
 mod reading;
 mod space;
 mod stages;
+mod starved;
 mod supervise;
 mod tables;
 mod upkeep;

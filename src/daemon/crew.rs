@@ -26,6 +26,7 @@ use super::progress::Progress;
 use super::queue::{Bounds, Feed, Queue};
 use super::space::Space;
 use super::stages::Stop;
+use super::starved;
 use super::work::{self, Work};
 use super::write::Writer;
 use crate::error::{Failure, Kind, Result};
@@ -154,6 +155,7 @@ impl Crew {
             events: events.clone(),
             progress: progress.clone(),
             end,
+            waited: starved::meter(),
             held: HashMap::new(),
             said: BTreeSet::new(),
         };

@@ -23,7 +23,8 @@ const TICK: Duration = Duration::from_secs(1);
 const STALL_S: f64 = 30.0;
 /// Processor seconds a decoder may go on beyond the time it is given: it looks at the clock between two frames only.
 const MARGIN_S: f64 = 15.0;
-/// A decoder that hangs without computing is found out after this many times the time it is given.
+/// A decoder that hangs without computing, and a worker on a machine that gives it no processor, are found out after this many times
+/// the time they are given.
 const ASLEEP: f64 = 10.0;
 
 /// Whether the inbox of a lane can be reached, as its intake says.
@@ -59,7 +60,7 @@ impl Access {
 pub struct Patience {
     /// Between two frames of a file that is decoded.
     pub decode_s: f64,
-    /// For one batch of frames.
+    /// For one batch of frames, less what was spent waiting for a processor.
     pub score_s: f64,
 }
 
@@ -81,6 +82,8 @@ pub struct Overseer {
     pub progress: Arc<Progress>,
     /// Ends the thread when its other end is dropped.
     pub end: Receiver<()>,
+    /// Seconds that threads of this process waited for a processor since the last call.
+    pub waited: Box<dyn FnMut() -> f64 + Send>,
     /// What each thread was found at.
     pub held: HashMap<usize, Held>,
     /// The lanes said to be unreachable.
@@ -93,6 +96,8 @@ pub struct Held {
     turn: u64,
     /// Seconds it has been seen at it. Time in which this thread did not run either, as in a machine that sleeps, does not count.
     seconds: f64,
+    /// How many of them threads of this process waited for a processor.
+    waited: f64,
     cpu_s: Option<f64>,
 }
 
@@ -111,16 +116,18 @@ impl Overseer {
     fn look(&mut self, elapsed: f64) {
         let posts = self.posts.all();
         let mut stalled: HashMap<Arc<str>, String> = HashMap::new();
+        let is_work = |post: &Arc<Post>| matches!(post.doing().1, Doing::Work { .. });
+        let waited = if posts.iter().any(is_work) { (self.waited)() } else { 0.0 };
         for post in &posts {
             let (turn, doing) = post.doing();
-            let seconds = self.hold(post, turn, elapsed);
+            let seconds = self.hold(post, turn, [elapsed, waited]);
             match doing {
                 Doing::Rest => {}
                 Doing::Reach { lane, path } if seconds >= STALL_S => {
                     stalled.insert(lane, format!("{} has not answered for {seconds:.0} s", path.display()));
                 }
                 Doing::Reach { .. } => {}
-                Doing::Work { source, frame } if self.hangs(post, seconds) => self.end_over(post, &source, frame),
+                Doing::Work { source, frame } if self.hangs(post, seconds) => self.end_over(post, turn, &source, frame),
                 Doing::Work { .. } if post.worker == work::SCORE => self.progress.score.beat(),
                 Doing::Work { .. } => self.progress.decode.beat(),
             }
@@ -130,34 +137,40 @@ impl Overseer {
     }
 
     /// Seconds that the thread has been seen at this piece.
-    fn hold(&mut self, post: &Arc<Post>, turn: u64, elapsed: f64) -> f64 {
+    fn hold(&mut self, post: &Arc<Post>, turn: u64, [elapsed, waited]: [f64; 2]) -> f64 {
         match self.held.get_mut(&address(post)).filter(|held| held.turn == turn) {
             Some(held) => {
                 held.seconds += elapsed;
+                held.waited += waited;
                 held.seconds
             }
             None => {
-                self.held.insert(address(post), Held { turn, seconds: 0.0, cpu_s: post.cpu_s() });
+                self.held.insert(address(post), Held { turn, seconds: 0.0, waited: 0.0, cpu_s: post.cpu_s() });
                 0.0
             }
         }
     }
 
     fn hangs(&self, post: &Arc<Post>, seconds: f64) -> bool {
+        let held = self.held.get(&address(post));
         if post.worker == work::SCORE {
-            return seconds >= self.patience.score_s;
+            // Others compute for it, or a device does: its own processor time says nothing.
+            let allowed = self.patience.score_s;
+            return seconds - held.map_or(0.0, |held| held.waited) >= allowed || seconds >= ASLEEP * allowed;
         }
         let allowed = self.patience.decode_s + MARGIN_S;
-        let before = self.held.get(&address(post)).and_then(|held| held.cpu_s);
+        let before = held.and_then(|held| held.cpu_s);
         let computed = before.and_then(|before| Some(post.cpu_s()? - before)).unwrap_or(0.0);
         // Between the looks of one second; a machine with too much to do gives it less.
         seconds >= allowed && (computed >= allowed || seconds >= ASLEEP * allowed)
     }
 
-    /// Ends the run: a thread cannot be ended by itself.
-    fn end_over(&self, post: &Post, source: &str, frame: u32) {
+    /// Ends the run: a thread cannot be ended by itself. One that has gone on meanwhile did not hang.
+    fn end_over(&self, post: &Post, turn: u64, source: &str, frame: u32) {
+        if post.held_at(turn, || work::blame_alone(&self.state, &post.worker)).is_none() {
+            return;
+        }
         error!(worker = post.worker, source, frame, "a worker hangs over this frame, ending the process");
-        work::blame_alone(&self.state, &post.worker);
         let message = format!("{} hangs over frame {frame} of {source}", post.worker);
         let hint = "start again: a file over which this happens three times is rejected as stalled";
         let outcome = Err(Failure::new(Kind::Hung, message).hint(hint));

@@ -64,6 +64,12 @@ impl Post {
         lock(&self.doing).clone()
     }
 
+    /// Does something while the thread cannot go on to its next piece of work; `None` where it has done so already.
+    pub fn held_at<T>(&self, turn: u64, act: impl FnOnce() -> T) -> Option<T> {
+        let place = lock(&self.doing);
+        (place.0 == turn).then(act)
+    }
+
     /// Makes the calling thread the one whose time [`Self::cpu_s`] tells.
     pub fn take(&self) {
         *lock(&self.task) = std::fs::read_link("/proc/thread-self").ok();
@@ -142,7 +148,10 @@ mod tests {
         two.say(Doing::Rest);
         assert_ne!(two.doing(), before, "each word counts");
         let work = Doing::Work { source: "a".into(), frame: 3 };
+        let (turn, _) = two.doing();
+        assert_eq!(two.held_at(turn, || 7), Some(7));
         two.say(work.clone());
+        assert_eq!(two.held_at(turn, || 7), None, "it has gone on");
         assert_eq!(two.wait_for(|| two.doing().1), Doing::Rest);
         assert_eq!(two.doing().1, work);
     }

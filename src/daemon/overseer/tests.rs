@@ -22,6 +22,7 @@ fn house(lanes: &[&str]) -> House {
         events: sender,
         progress: Arc::default(),
         end: crossbeam_channel::never(),
+        waited: Box::new(|| 0.0),
         held: HashMap::new(),
         said: BTreeSet::new(),
     };
@@ -73,6 +74,40 @@ fn a_batch_that_takes_too_long_ends_the_run_and_its_files_alone_are_blamed() {
     let blamed = work::left_behind(state.path()).unwrap();
     assert_eq!(blamed.len(), 1);
     assert_eq!((blamed[0].path.as_slice(), blamed[0].frames, blamed[0].stalled), (&b"guilty"[..], (4, 7), true));
+}
+
+#[test]
+fn a_batch_on_a_machine_with_too_much_to_do_is_given_more_time() {
+    let House { state: _state, mut overseer, mut events } = house(&[]);
+    let judge = overseer.posts.post(work::SCORE);
+    overseer.waited = Box::new(|| 30.0);
+    work_on(&judge);
+    overseer.look(1.0);
+    for _ in 0..3 {
+        overseer.look(39.0);
+        assert!(events.try_recv().is_err(), "it waited for a processor nearly all the time");
+    }
+    overseer.waited = Box::new(|| 0.0);
+    overseer.look(14.0);
+    assert_eq!(events.try_recv().unwrap().outcome.unwrap_err().kind, Kind::Hung);
+    overseer.waited = Box::new(|| 1000.0);
+    work_on(&judge);
+    overseer.look(1.0);
+    overseer.look(ASLEEP * 40.0);
+    assert_eq!(events.try_recv().unwrap().outcome.unwrap_err().kind, Kind::Hung, "not for ever");
+}
+
+#[test]
+fn a_worker_that_goes_on_in_the_last_moment_is_not_blamed_for_its_next_piece() {
+    let House { state, overseer, mut events } = house(&[]);
+    let mut work = Work::new(state.path(), work::SCORE, &overseer.posts).unwrap();
+    work_on(&work.post);
+    let (turn, _) = work.post.doing();
+    work.begin(&[("p", b"next", Stat { size: 1, mtime_ns: 2, inode: 3 }, 0, 0)]);
+    work_on(&work.post);
+    overseer.end_over(&work.post, turn, "cube.fits", 7);
+    assert!(events.try_recv().is_err());
+    assert!(!work::left_behind(state.path()).unwrap()[0].stalled);
 }
 
 #[test]
