@@ -1,7 +1,8 @@
 //! Which files each worker holds right now, so that a file that kills or stalls the process is found out.
 //!
 //! A worker overwrites its own small file before and after each piece of work, without any sync: the page cache outlives the
-//! process, and after a power cut there is nobody to blame. An orderly end, even by a failing disk, leaves no notes.
+//! process. A note names the boot it was made in, since some reach the disk by themselves: for what a power cut or a reboot ended
+//! no file is to blame, unless a worker had hung over it. An orderly end, even by a failing disk, leaves no notes.
 //!
 //! What stands in a note when a process dies need not be to blame: it may have been killed from outside, or by another file. So
 //! a file goes alone after its first death, frame by frame, and a death over later frames than the last one starts the count
@@ -24,11 +25,17 @@ pub const SCORE: &str = "score";
 
 /// Where a note says that its worker hung.
 const STALLED_AT: u64 = 4;
+/// Names this boot where `/proc/sys` is hidden; the units set it.
+const BOOT: &str = "ANOMALYD_BOOT_ID";
+
+/// 128 random bits of this boot; nothing where nobody tells.
+type Boot = [u8; 16];
 
 /// One worker's note of what it holds, and its post.
 #[derive(Debug)]
 pub struct Work {
     file: File,
+    boot: Boot,
     buffer: Vec<u8>,
     /// What the worker does.
     pub post: Arc<Post>,
@@ -42,12 +49,16 @@ pub type InHand<'a> = (&'a str, &'a [u8], Stat, u32, u32);
 /// # Errors
 /// [`crate::error::Kind::Io`].
 pub fn left_behind(state: &Path) -> Result<Vec<Suspect>> {
+    left_behind_at(state, &this_boot())
+}
+
+fn left_behind_at(state: &Path, boot: &Boot) -> Result<Vec<Suspect>> {
     let folder = folder(state);
     std::fs::create_dir_all(&folder).map_err(|error| Failure::io(&folder, error))?;
     let entries = std::fs::read_dir(&folder).map_err(|error| Failure::io(&folder, error))?;
     let mut held: Vec<Suspect> = Vec::new();
     for entry in entries.flatten() {
-        let suspects = std::fs::read(entry.path()).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
+        let suspects = std::fs::read(entry.path()).ok().and_then(|bytes| parse(&bytes, boot)).unwrap_or_default();
         for suspect in suspects {
             // One worker may have decoded its next frames while another scored those before.
             match held.iter_mut().find(|other| other.path == suspect.path && other.pipeline == suspect.pipeline) {
@@ -93,7 +104,7 @@ impl Work {
     pub fn new(state: &Path, worker: &str, posts: &Posts) -> Result<Self> {
         let path = folder(state).join(worker);
         let file = File::create(&path).map_err(|error| Failure::io(&path, error))?;
-        Ok(Self { file, buffer: Vec::new(), post: posts.post(worker) })
+        Ok(Self { file, boot: this_boot(), buffer: Vec::new(), post: posts.post(worker) })
     }
 
     /// Notes what is taken in hand. A note that cannot be written costs no more than the blame.
@@ -101,6 +112,7 @@ impl Work {
         self.buffer.clear();
         self.buffer.extend((files.len() as u32).to_le_bytes());
         self.buffer.extend(0u32.to_le_bytes());
+        self.buffer.extend(self.boot);
         for &(pipeline, name, stat, first, last) in files {
             for text in [pipeline.as_bytes(), name] {
                 self.buffer.extend((text.len() as u32).to_le_bytes());
@@ -135,9 +147,28 @@ fn folder(state: &Path) -> PathBuf {
     state.join("work")
 }
 
-fn parse(bytes: &[u8]) -> Option<Vec<Suspect>> {
+/// Which boot this is. A note of which that is not known counts as one of this boot.
+fn this_boot() -> Boot {
+    let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().or_else(|| std::env::var(BOOT).ok());
+    told.and_then(|text| boot_of(&text)).unwrap_or_default()
+}
+
+/// 32 hexadecimal digits, with hyphens or without.
+fn boot_of(text: &str) -> Option<Boot> {
+    let digits: String = text.trim().chars().filter(|&letter| letter != '-').collect();
+    (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok())?.map(u128::to_be_bytes)
+}
+
+/// What a note blames, read in this boot.
+fn parse(bytes: &[u8], now: &Boot) -> Option<Vec<Suspect>> {
     let mut rest = bytes;
     let (count, stalled) = (number::<4>(&mut rest)?, number::<4>(&mut rest)? != 0);
+    let (boot, tail) = rest.split_first_chunk::<16>()?;
+    rest = tail;
+    let unknown = Boot::default();
+    if !stalled && boot != now && *boot != unknown && *now != unknown {
+        return Some(Vec::new());
+    }
     (0..count)
         .map(|_| {
             let mut text = || {
@@ -186,7 +217,7 @@ mod tests {
         two.begin(&[("digits", b"c", STAT, 0, 0), ("digits", b"d", STAT, 0, 9)]);
         two.done();
         assert_eq!(left_behind(state.path()).unwrap(), [suspect(b"b", (70, 70), false)]);
-        assert!(parse(&[9, 0, 0, 0, 1]).is_none(), "a torn note blames nobody");
+        assert!(parse(&[9, 0, 0, 0, 1], &Boot::default()).is_none(), "a torn note blames nobody");
     }
 
     #[test]
@@ -199,6 +230,30 @@ mod tests {
         one.advance(&"cube".into(), 70);
         two.begin(&[("digits", b"cube", STAT, 31, 44)]);
         assert_eq!(left_behind(state.path()).unwrap(), [suspect(b"cube", (31, 70), false)]);
+    }
+
+    #[test]
+    fn a_power_cut_blames_nobody_but_who_hung_before_it() {
+        let boot = boot_of("8e5a1bd0-3f2c-4d6e-9a7b-0c1d2e3f4a5b\n").unwrap();
+        assert_eq!(boot_of("8e5a1bd03f2c4d6e9a7b0c1d2e3f4a5b"), Some(boot), "as systemd writes it");
+        assert_eq!((boot_of(""), boot_of("8e5a1bd0-3f2c")), (None, None));
+        let (state, posts) = (tempfile::tempdir().unwrap(), Posts::default());
+        let kill = |made_in: Boot, hung: bool, read_in: Boot| {
+            left_behind(state.path()).unwrap();
+            let mut work = Work::new(state.path(), SCORE, &posts).unwrap();
+            work.boot = made_in;
+            work.begin(&[("digits", b"a", STAT, 2, 5)]);
+            if hung {
+                blame_alone(state.path(), SCORE);
+            }
+            left_behind_at(state.path(), &read_in).unwrap()
+        };
+        let (other, unknown) = ([7; 16], Boot::default());
+        assert_eq!(kill(boot, false, boot), [suspect(b"a", (2, 5), false)]);
+        assert_eq!(kill(boot, false, other), []);
+        assert_eq!(kill(boot, true, other), [suspect(b"a", (2, 5), true)]);
+        assert_eq!(kill(unknown, false, other).len(), 1);
+        assert_eq!(kill(boot, false, unknown).len(), 1);
     }
 
     #[test]
