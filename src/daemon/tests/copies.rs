@@ -44,7 +44,7 @@ fn more_rejections_than_are_kept_are_found_anew_under_each_name() {
 fn a_frame_that_is_scored_between_does_not_hide_the_one_a_worker_hangs_over() {
     let house = House::new();
     let path = house.inbox().join("hangs.npy");
-    std::fs::write(&path, faults::cube([1, 98, 2])).unwrap();
+    std::fs::write(&path, crash::cube([1, 98, 2])).unwrap();
     // A first process had all three frames in hand at once.
     std::fs::create_dir(&house.settings.state).unwrap();
     let first = Suspect {
