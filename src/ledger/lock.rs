@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::process::umask;
@@ -13,11 +14,21 @@ use crate::error::{Failure, Kind, Result};
 
 /// What files of the state folder are kept from: writing by the group, everything by others.
 const NOT_OTHERS: Mode = Mode::WGRP.union(Mode::RWXO);
+/// Tries to take a lock, and the pause after each.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Holds a state folder until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+/// A child process that is just being started holds this file too: to close it is not enough.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl Lock {
@@ -41,7 +52,7 @@ impl Lock {
         let io = |error: std::io::Error| Failure::from(Trouble::io(&path, &error));
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match lock(&file) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(state, &mut file)),
             Err(error) => return Err(io(error.into())),
@@ -50,15 +61,28 @@ impl Lock {
         match writeln!(file, "{}", std::process::id()) {
             // The number is for people: a full disk is no reason not to start and wait.
             Err(error) if !matches!(Trouble::io(&path, &error), Trouble::Full(_)) => Err(io(error)),
-            _ => Ok(Self { _file: file }),
+            _ => Ok(Self { file }),
         }
     }
 
     /// Whether a process holds the state folder now.
     pub fn is_held(state: &Path) -> bool {
-        File::open(state.join("lock"))
-            .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))
+        let Ok(file) = File::open(state.join("lock")) else { return false };
+        let held = flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK);
+        let _ = flock(&file, FlockOperation::Unlock);
+        held
     }
+}
+
+/// Who only asks, see [`Lock::is_held`], holds it for a moment.
+fn lock(file: &File) -> rustix::io::Result<()> {
+    for _ in 0..TRIES {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    Err(rustix::io::Errno::WOULDBLOCK)
 }
 
 fn held(state: &Path, file: &mut File) -> Failure {
