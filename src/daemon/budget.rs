@@ -100,7 +100,7 @@ mod tests {
         });
         assert!(receiver.recv_timeout(std::time::Duration::from_millis(50)).is_err());
         drop(large);
-        receiver.recv_timeout(std::time::Duration::from_secs(5)).unwrap();
+        receiver.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
         thread.join().unwrap();
         assert_eq!(budget.held(), 0);
     }
@@ -120,7 +120,7 @@ mod tests {
             }));
             let begun = std::time::Instant::now();
             while budget.lock().next < number + 1 {
-                assert!(begun.elapsed().as_secs() < 20);
+                assert!(begun.elapsed().as_secs() < 60);
                 std::thread::yield_now();
             }
         }

@@ -71,6 +71,8 @@ fn happen(house: &House, event: &Event) {
             std::thread::sleep(std::time::Duration::from_millis(*after));
             let _ = child.kill();
             child.wait().unwrap();
+            // A ledger made anew does not know what processes died over, and no file is to blame here.
+            super::work::blame_nobody(&house.settings.state);
         }
     }
 }

@@ -128,7 +128,7 @@ mod tests {
             other.take();
             let begun = Instant::now();
             while other.cpu_s().unwrap() < 0.05 {
-                assert!(begun.elapsed() < Duration::from_secs(20));
+                assert!(begun.elapsed() < Duration::from_secs(60));
                 std::hint::black_box((0..100_000u64).sum::<u64>());
             }
         })

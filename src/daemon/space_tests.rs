@@ -1,5 +1,4 @@
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use super::*;
 
@@ -46,11 +45,10 @@ fn a_disk_without_a_free_inode_is_full_whatever_min_free_says() {
 fn who_waits_goes_on_with_space_and_ends_with_a_stop() {
     let (space, free, _, stop) = space(100, 1);
     let looking = space.keep_looking().unwrap();
-    let started = Instant::now();
     let waiter = space.clone();
     let thread = std::thread::spawn(move || waiter.pass());
     free.store(500, Ordering::Relaxed);
-    assert!(thread.join().unwrap() && started.elapsed() < Duration::from_secs(10));
+    assert!(thread.join().unwrap());
     free.store(1, Ordering::Relaxed);
     space.look();
     let waiter = space.clone();
