@@ -121,6 +121,7 @@ impl Inbox {
             info!(inbox = %root.display(), "what other machines write is found by the rescan alone: watch.mode = \"poll\" says so");
         }
         self.rules.trust_mtime = mode == WatchMode::Auto && !remote;
+        self.rules.listen();
         (self.root, self.lost) = (root, None);
         Ok(())
     }
@@ -162,8 +163,10 @@ impl Inbox {
             Hint::Changed(path) => self.look(path, step, |_| Writer::Unknown),
             Hint::Writing(path) => self.look(path, step, |_| Writer::Writes),
             Hint::Everything => {
-                // Closes may have been missed.
-                self.pending.values_mut().for_each(|pending| pending.open = false);
+                // Closes may have been missed; who still writes is heard again before the file has rested.
+                for pending in self.pending.values_mut().filter(|pending| pending.open) {
+                    (pending.open, pending.since) = (false, Instant::now());
+                }
                 self.scan(step);
             }
         }

@@ -11,6 +11,8 @@ use crate::pipeline::{Watch, WatchMode};
 /// A file that is held open by a writer is waited for this long after its last change. inotify says when it is closed; this is for
 /// a writer that never closes, or was never heard to.
 const OPEN_PATIENCE: Duration = Duration::from_secs(600);
+/// How far modification times may lie behind the clock: filesystems have coarse ones.
+const COARSE: Duration = Duration::from_secs(2);
 /// Endings of names that are not finished.
 pub const UNFINISHED: [&str; 3] = [".part", ".partial", ".tmp"];
 
@@ -21,6 +23,8 @@ pub struct Rules {
     pub settle: Duration,
     /// Whether the clock of modification times is this machine's, and its writers are heard.
     pub trust_mtime: bool,
+    /// Since when they are, nanoseconds since 1970. Of what was changed before, the modification time is all there is.
+    heard_since: i64,
     min_age: Duration,
     rescan: Duration,
     marker: Option<Vec<u8>>,
@@ -32,10 +36,17 @@ impl Rules {
         Self {
             settle: Duration::from_millis(watch.settle_ms),
             trust_mtime: watch.mode == WatchMode::Auto,
+            heard_since: i64::MAX,
             min_age: Duration::from_secs(watch.min_age_s),
             rescan: Duration::from_secs(watch.rescan_s),
             marker: watch.done_marker.as_ref().map(|marker| marker.as_bytes().to_vec()),
         }
+    }
+
+    /// From now on writers are heard, where they are at all.
+    pub fn listen(&mut self) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        self.heard_since = i64::try_from(now.saturating_sub(COARSE).as_nanos()).unwrap_or(i64::MAX);
     }
 
     /// The file to look at where something of this name has been met: itself, or the one it is the marker of; `None` for a file
@@ -78,7 +89,9 @@ impl Rules {
         // The modification time of what is being written says nothing about the next write.
         let age = age(pending.stat).filter(|_| self.trust_mtime && !pending.open).unwrap_or_default().max(rested);
         let patience = if pending.open { self.settle.max(OPEN_PATIENCE) } else { self.settle };
-        age >= patience.max(self.min_age)
+        // Where this process was held up, what it will hear of a change may lie behind the change: it gets the time to hear it.
+        let calm = if pending.stat.mtime_ns < self.heard_since { age } else { rested };
+        calm >= patience && age >= self.min_age
     }
 }
 

@@ -73,6 +73,25 @@ fn a_file_that_is_being_written_gets_more_patience() {
 }
 
 #[test]
+fn what_changed_while_writers_are_heard_must_rest_while_it_is_looked_at() {
+    let root = tempfile::tempdir().unwrap();
+    let mut inbox = inbox(root.path(), 20);
+    inbox.open(root.path().to_path_buf(), WatchMode::Auto).unwrap();
+    let path = root.path().join("a");
+    std::fs::write(&path, b"half").unwrap();
+    std::thread::sleep(Duration::from_millis(40));
+    let (now, settle) = (Instant::now(), Duration::from_millis(20));
+    let complete = |inbox: &Inbox, now| {
+        let pending = Pending { stat: stat_of(&path).unwrap(), since: now, open: false };
+        (inbox.rules.is_complete(&pending, now), inbox.rules.is_complete(&pending, now + settle))
+    };
+    assert_eq!(complete(&inbox, now), (false, true), "that it is being written may be about to be heard");
+    let hour = std::time::SystemTime::now() - Duration::from_secs(3600);
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(hour).unwrap();
+    assert_eq!(complete(&inbox, now), (true, true), "what lay there before need not rest");
+}
+
+#[test]
 fn a_file_deleted_while_it_waits_is_forgotten() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");
