@@ -121,8 +121,8 @@ def under_readers(stage: Stage, tally: Tally, rounds: int) -> None:
 
 def main() -> int:
     given = faults.arguments(__doc__, jobs=os.cpu_count() or 2, only="")
-    if not shutil.which("strace") or not shutil.which("cc"):
-        faults.skip("compact", "needs strace and a C compiler")
+    if not faults.can_inject() or not shutil.which("cc"):
+        faults.skip("compact", "needs a strace that may trace, and a C compiler")
     tally = Tally("compact", "SIGKILL at the n-th call of a compaction, restart, compaction")
     with faults.workplace(fast=True) as work, concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:
         if not House(work / "probe").supports_command("compact"):

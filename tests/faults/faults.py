@@ -30,6 +30,11 @@ READERS = os.environ.get("ANOMALYD_PYTHON")
 SIDE = 28
 # Exit code of a proof that cannot be run here.
 SKIPPED = 77
+# Seconds after which what has not happened is not waited for any more. A machine that does other things is slow; nothing is proved
+# by that.
+DEADLINE = 300.0
+# Bytes that must be free in memory for a proof to work there.
+ROOM = 2 << 30
 
 
 # --- frames -------------------------------------------------------------------------------------------------------------------
@@ -102,7 +107,10 @@ class House:
     def run(self, *args: str, prefix: tuple[str, ...] = (), timeout: float = 600, **options) -> subprocess.CompletedProcess:
         """Runs a command to its end."""
         command = [*prefix, *self.argv(*args)]
-        return subprocess.run(command, cwd=self.root, capture_output=True, text=True, timeout=timeout, check=False, **options)
+        try:
+            return subprocess.run(command, cwd=self.root, capture_output=True, text=True, timeout=timeout, check=False, **options)
+        except subprocess.TimeoutExpired:
+            raise Broken(f"anomalyd {' '.join(args)} has not ended after {timeout:.0f} s") from None
 
     def must(self, *args: str, **options) -> str:
         """Runs a command that has to succeed; what it printed."""
@@ -170,7 +178,7 @@ class Service:
                 command, cwd=house.root, stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **(env or {})}
             )
         if wait:
-            self.wait_for_log("ready", 60)
+            self.wait_for_log("ready")
 
     def __enter__(self) -> "Service":
         return self
@@ -182,9 +190,9 @@ class Service:
         """The log so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_for_log(self, word: str, seconds: float) -> None:
+    def wait_for_log(self, word: str, seconds: float = DEADLINE) -> None:
         """Waits until the log says it."""
-        wait(lambda: word in self.text() or self.process.poll() is not None, seconds, f"{word!r} in the log")
+        wait(lambda: word in self.text() or self.process.poll() is not None, f"{word!r} in the log", seconds)
         if word not in self.text():
             raise Broken(f"the service ended with {self.process.returncode}: {self.text()[-600:]}")
 
@@ -192,16 +200,19 @@ class Service:
         """Whether it still runs."""
         return self.process.poll() is None
 
-    def stop(self, seconds: float = 120) -> int:
+    def stop(self) -> int:
         """SIGTERM, and the exit code."""
         self.process.terminate()
-        return self.process.wait(seconds)
+        try:
+            return self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise Broken(f"SIGTERM has not ended the service after {DEADLINE:.0f} s: {self.text()[-300:]}") from None
 
     def kill(self) -> None:
         """SIGKILL."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(60)
+        self.process.wait(DEADLINE)
 
     def memory(self, key: str) -> int:
         """`VmRSS` or `VmHWM`, KiB."""
@@ -218,7 +229,7 @@ def is_ready(house: House) -> bool | None:
 def http(house: House, path: str) -> tuple[int, str] | None:
     """GET over the service's own socket: status code and body; `None` where it offers none."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as link:
-        link.settimeout(5)
+        link.settimeout(60)
         # A socket's name is at most 107 bytes long: go through the folder's descriptor.
         folder = os.open(house.state, os.O_PATH)
         try:
@@ -237,7 +248,7 @@ def http(house: House, path: str) -> tuple[int, str] | None:
 # --- proofs -------------------------------------------------------------------------------------------------------------------
 
 
-def wait(condition, seconds: float, what: str, pace: float = 0.05) -> None:
+def wait(condition, what: str, seconds: float = DEADLINE, pace: float = 0.05) -> None:
     """Waits until a condition holds, at most so long."""
     end = time.monotonic() + seconds
     while not condition():
@@ -311,7 +322,7 @@ def reading(house: House, tally: "Tally", pause: float = 0.02):
         yield
     finally:
         process.terminate()
-        out, trouble = process.communicate(timeout=120)
+        out, trouble = process.communicate(timeout=DEADLINE)
     try:
         found = json.loads(out)
     except json.JSONDecodeError:
@@ -346,16 +357,31 @@ def apart(name: str, *needed: str) -> None:
     if "ANOMALYD_FAULTS_APART" in os.environ:
         return
     os.environ["ANOMALYD_FAULTS_APART"] = "1"
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
+    probe = ["unshare", "--mount", "--propagation", "private", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    if not shutil.which("unshare") or subprocess.run(probe, capture_output=True, check=False).returncode != 0:
         skip(name, "needs the right to mount")
     os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
+
+
+def can_inject() -> bool:
+    """Whether strace is there, and may trace and kill: some machines have it and let nobody use it."""
+    if not shutil.which("strace"):
+        return False
+    probe = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "inject=openat:signal=SIGKILL:when=1", "cat", "/dev/null"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode in (-9, 137)
+
+
+def has_room(folder: Path) -> bool:
+    """Whether a proof fits there, and what the service keeps free beside it."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize >= ROOM
 
 
 @contextlib.contextmanager
 def workplace(fast: bool = False):
     """A folder that is gone afterwards; `fast` puts it into memory, for what no power cut is part of."""
     memory = Path("/dev/shm")
-    base = memory if fast and memory.is_dir() and os.access(memory, os.W_OK) else None
+    base = memory if fast and memory.is_dir() and os.access(memory, os.W_OK) and has_room(memory) else None
     folder = Path(tempfile.mkdtemp(prefix="anomalyd-", dir=base))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

@@ -1,14 +1,21 @@
 """Slow writers, rewrites while a file is read, truncations and renames over it: no row comes from a half-written file.
 
-Many writers pause for less than the settle time between two parts of a file. Every complete content has a digest that is known;
-a row with any other is a failure, and so is a file whose last content has no row. A writer that this machine held up for longer
-than the settle time did not keep to the rule: its file is counted apart and judged by nothing.
+Every complete content has a digest that is known; a row with any other is a failure, and so is a file whose last content has no row.
+
+settle  Many writers pause for less than the settle time between two parts of a file. One that this machine held up for longer did not
+        keep to the rule: its file may have a row too many, and is counted apart.
+kept    Writers that keep their file open are stopped (SIGSTOP) for longer than the settle time, at any moment, and so is the service:
+        the kernel tells who has a file open, so nothing is excused.
+marker  Pauses far longer than the settle time, before a marker says that a file is complete.
 """
 
 import concurrent.futures
-import os
+import contextlib
+import pickle
 import random
+import signal
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -21,6 +28,10 @@ from faults import House, Service, Tally, png
 SETTLE = 0.4
 WATCH = f"settle_ms = {int(SETTLE * 1000)}\nrescan_s = 2"
 PADDING = 2 << 20
+# What writers that are stopped are up against: a service that is behind by less must not be deceived.
+KEPT_SETTLE = 1.0
+KEPT_WRITERS = 32
+FOLDERS = 16
 
 
 def padded(seed: int) -> bytes:
@@ -34,20 +45,22 @@ def padded(seed: int) -> bytes:
 class Writers:
     """What the writers did: the complete contents, the last one of each file, and the files that were held up."""
 
-    def __init__(self, house: House, marked: bool):
-        self.house, self.lock, self.marked = house, threading.Lock(), marked
+    def __init__(self, inbox: Path, group: str):
+        self.inbox, self.lock = inbox, threading.Lock()
+        kept = (self.slowly, self.overwritten, self.truncated)
+        self.ways = {"settle": (*kept, self.reopened, self.replaced, self.while_read), "kept": kept, "marker": (self.with_marker,)}[group]
         self.complete: list[bytes] = []
         self.last: dict[str, bytes] = {}
         self.late: set[str] = set()
 
     def attempt(self, number: int) -> None:
         """One file, in one of the ways."""
-        chance, name = random.Random(number), f"{number % 16}/{number}.png"
-        ways = (self.slowly, self.reopened, self.overwritten, self.truncated, self.replaced, self.while_read)
-        way = self.with_marker if self.marked else ways[number % len(ways)]
-        path = self.house.inbox / name
+        chance, name = random.Random(number), f"{number % FOLDERS}/{number}.png"
+        way = self.ways[number % len(self.ways)]
+        path = self.inbox / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        first, second = (padded if way == self.while_read else png)(2 * number), (padded if way == self.while_read else png)(2 * number + 1)
+        image = padded if way == self.while_read else png
+        first, second = image(2 * number), image(2 * number + 1)
         contents = way(name, path, first, second, chance)
         with self.lock:
             self.complete += contents
@@ -132,44 +145,106 @@ class Writers:
         return [first]
 
 
-def attempts(work: Path, tally: Tally, label: str, watch: str, tries: int, marked: bool) -> None:
+def stopped_now_and_then(service: Service, writers: list[subprocess.Popen]) -> int:
+    """Stops writers, and now and then the service, for longer than the settle time, until all have written; how many stops."""
+    chance, halted, stops = random.Random(1), {}, 0
+    while any(writer.poll() is None for writer in writers):
+        now = time.monotonic()
+        for process in [process for process, until in halted.items() if until < now]:
+            process.send_signal(signal.SIGCONT)
+            del halted[process]
+        for process in (*writers, service.process):
+            if process.poll() is None and process not in halted and chance.random() < 0.06:
+                process.send_signal(signal.SIGSTOP)
+                halted[process] = now + chance.uniform(1.2, 3) * KEPT_SETTLE
+                stops += 1
+        time.sleep(0.05)
+    service.process.send_signal(signal.SIGCONT)
+    return stops
+
+
+def write_alone(inbox: str, first: str, count: str) -> int:
+    """What a process of its own writes, and what it has written, to stdout."""
+    writers = Writers(Path(inbox), "kept")
+    for number in range(int(first), int(first) + int(count)):
+        writers.attempt(number)
+    pickle.dump((writers.complete, writers.last), sys.stdout.buffer)
+    return 0
+
+
+def written_with_stops(tally: Tally, service: Service, tries: int) -> Writers:
+    """So many files by processes that are stopped."""
+    house, each = service.house, max(1, tries // KEPT_WRITERS)
+    command = [sys.executable, __file__, "--write", str(house.inbox)]
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for number in range(KEPT_WRITERS):
+            out = stack.enter_context((house.root / f"written-{number}").open("wb"))
+            processes.append(stack.enter_context(subprocess.Popen([*command, str(number * each), str(each)], stdout=out)))
+            stack.callback(processes[-1].kill)
+        stops = stopped_now_and_then(service, processes)
+    writers = Writers(house.inbox, "kept")
+    for number in range(KEPT_WRITERS):
+        complete, last = pickle.loads((house.root / f"written-{number}").read_bytes())
+        writers.complete += complete
+        writers.last |= last
+    tally.note(f"kept: {stops} stops")
+    return writers
+
+
+def written(service: Service, group: str, tries: int) -> Writers:
+    """So many files by writers that keep to the rules."""
+    writers = Writers(service.house.inbox, group)
+    with concurrent.futures.ThreadPoolExecutor(48) as pool:
+        list(pool.map(writers.attempt, range(tries)))
+    return writers
+
+
+def attempts(work: Path, tally: Tally, group: str, watch: str, tries: int) -> None:
     """So many files written badly while the service is at work."""
-    house = House(work / label, settings="flush_ms = 200\n", watch=watch)
-    writers = Writers(house, marked)
+    house = House(work / group, settings="flush_ms = 200\n", watch=watch)
+    if group == "kept":
+        # Who writes into a folder that is new may have begun before anybody could listen.
+        for folder in range(FOLDERS):
+            (house.inbox / str(folder)).mkdir()
     with Service(house) as service:
-        with concurrent.futures.ThreadPoolExecutor(48) as pool:
-            list(pool.map(writers.attempt, range(tries)))
+        writers = written_with_stops(tally, service, tries) if group == "kept" else written(service, group, tries)
         contents = list(dict.fromkeys(writers.complete))
-        known = {contents[index]: digest for index, digest in faults.reference(work / f"{label}-reference", contents).items()}
-        wanted = {known[content] for name, content in writers.last.items() if name not in writers.late}
+        known = {contents[index]: digest for index, digest in faults.reference(work / f"{group}-reference", contents).items()}
+        wanted = {known[content] for content in writers.last.values()}
         seen = lambda: {row["file_digest"] for row in house.query("SELECT file_digest FROM scores")}
         try:
-            faults.wait(lambda: wanted <= seen(), 60, "the last content of every file scored", pace=0.5)
+            faults.wait(lambda: wanted <= seen(), "the last content of every file scored", pace=0.5)
         except faults.Broken:
             tally.lost += len(wanted - seen())
-            tally.fault(f"{label}: {len(wanted - seen())} files whose last content has no row")
+            tally.fault(f"{group}: {len(wanted - seen())} files whose last content has no row")
         time.sleep(3 * SETTLE)
         if not service.alive():
-            tally.fault(f"{label}: the service ended: {service.text()[-300:]}")
-    rows = house.query("SELECT source, file_digest FROM scores") + house.rejected()
-    good = set(known.values())
-    half = [row["source"] for row in rows if row["file_digest"] not in good and row["source"] not in writers.late]
-    if half:
-        tally.fault(f"{label}: {len(half)} rows from half-written files: {half[:5]}")
+            tally.fault(f"{group}: the service ended: {service.text()[-300:]}")
+    rows, good = house.query("SELECT source, file_digest FROM scores") + house.rejected(), set(known.values())
+    half = [row["source"] for row in rows if row["file_digest"] not in good]
+    if unexcused := [source for source in half if source not in writers.late]:
+        tally.fault(f"{group}: {len(unexcused)} rows from half-written files: {unexcused[:5]}")
     tally.doubled += house.rows().total() - len(house.rows())
-    tally.tries += tries - len(writers.late)
-    tally.note(f"{label}: {tries} files, {len(writers.late)} of them by a writer that was held up, {len(half)} rows from half-written ones")
+    tally.tries += len(writers.last) - len(writers.late)
+    tally.note(
+        f"{group}: {len(writers.last)} files, {len(writers.late)} of them by a writer that was held up; rows from half-written ones: "
+        f"{len(unexcused)}, and {len(half) - len(unexcused)} where the writer was held up"
+    )
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["--write"]:
+        return write_alone(*sys.argv[2:5])
     given = faults.arguments(__doc__, tries=0)
     tries = given.tries or (150 if given.bounded else 1100)
     tally = Tally("half_written", "slow writers, rewrites while read, truncations, renames over")
     with faults.workplace(fast=True) as work:
-        attempts(work, tally, "settle", WATCH, tries, marked=False)
+        attempts(work, tally, "settle", WATCH, tries)
+        attempts(work, tally, "kept", f"settle_ms = {int(KEPT_SETTLE * 1000)}\nrescan_s = 1", tries // 2)
         marker = 'settle_ms = 100\ndone_marker = ".done"'
         if House(work / "probe").supports_pipeline(f"[watch]\n{marker}"):
-            attempts(work, tally, "marker", marker, tries // 5, marked=True)
+            attempts(work, tally, "marker", marker, tries // 5)
         else:
             tally.note("done_marker: SKIPPED, this program has none")
         return tally.end()

@@ -44,7 +44,7 @@ def drained(work: Path, tally: Tally, label: str, names: list[str]) -> None:
             path.write_bytes(image)
         written = time.monotonic() - started
         with contextlib.suppress(faults.Broken):
-            faults.wait(lambda: house.status().get("scored", 0) >= len(names), 120, label, pace=0.5)
+            faults.wait(lambda: house.status().get("scored", 0) >= len(names), label, pace=0.5)
         tally.note(f"{label}: {len(names)} files written in {written:.1f} s, done after {time.monotonic() - started:.1f} s")
         if (code := service.stop()) != 0:
             tally.fault(f"{label}: ended with {code}")

@@ -183,8 +183,8 @@ def under_readers(stage: Stage, tally: Tally, rounds: int, lengths: dict[str, in
 
 def main() -> int:
     given = faults.arguments(__doc__, jobs=os.cpu_count() or 2, only="")
-    if not shutil.which("strace"):
-        faults.skip("kill", "no strace")
+    if not faults.can_inject():
+        faults.skip("kill", "no strace that may trace")
     chance = random.Random(3)
     tally = Tally("kill", "SIGKILL at the n-th call of a 200-file run, restart")
     with faults.workplace(fast=True) as work, concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:

@@ -29,7 +29,7 @@ def flow(house: House, tally: Tally, count: int) -> int:
             if (code := service.stop()) != 0:
                 tally.fault(f"SIGTERM: ended with {code}: {service.text()[-300:]}")
             service = Service(house)
-        faults.wait(lambda: house.status().get("scored", 0) >= count, 60, f"{count} files scored", pace=0.2)
+        faults.wait(lambda: house.status().get("scored", 0) >= count, f"{count} files scored", pace=0.2)
         if (code := service.stop()) != 0:
             tally.fault(f"ended with {code}: {service.text()[-300:]}")
     finally:

@@ -40,7 +40,7 @@ def held(house: House) -> int:
 def drained(house: House, tally: Tally, count: int) -> int:
     """The most memory until every file is scored, KiB."""
     with Service(house) as service:
-        faults.wait(lambda: house.status().get("scored", 0) >= count, 600, f"{count} files scored", pace=0.5)
+        faults.wait(lambda: house.status().get("scored", 0) >= count, f"{count} files scored", seconds=1800, pace=0.5)
         most = service.memory("VmHWM")
         service.stop()
     rows = house.rows()
