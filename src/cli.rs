@@ -70,17 +70,28 @@ pub enum Command {
     Evaluate(commands::evaluate::Args),
     /// Make frames with known truth.
     Simulate(commands::simulate::Args),
-    /// Write the manual pages, one a subcommand.
-    #[command(hide = true)]
+    /// Write the manual pages into a folder.
     Man(commands::man::Args),
-    /// Print a shell's completions.
-    #[command(hide = true)]
+    /// Print the completions of bash, zsh or fish.
     Completions(commands::completions::Args),
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn the_help_lists_every_subcommand_and_those_for_packagers_last() {
+        let mut command = Cli::command();
+        let help = command.render_help().to_string();
+        let place = |name: &str| help.find(&format!("\n  {name} ")).unwrap_or_else(|| panic!("no {name} in {help}"));
+        let own: Vec<String> = Cli::command().get_subcommands().map(|command| command.get_name().to_string()).collect();
+        let places: Vec<usize> = own.iter().map(|name| place(name)).collect();
+        assert!(places.is_sorted(), "{help}");
+        assert_eq!(own[own.len() - 2..], ["man", "completions"]);
+    }
 
     #[test]
     fn no_argument_of_a_subcommand_stands_in_the_way_of_a_global_flag() {

@@ -111,6 +111,5 @@ mod tests {
         for (code, _) in EXIT_CODES {
             assert!(top.contains(&format!("\\fB{code}\\fR")), "{top}");
         }
-        assert!(!folder.path().join("man/anomalyd-man.1").exists(), "hidden commands have none");
     }
 }
