@@ -6,6 +6,7 @@
 //! Built from the sink backwards; stopping drops the first sender, each stage drains and ends, the writer last. A file is
 //! acknowledged in the ledger when all its frames are committed, and not before: whatever happens, it is found again.
 
+mod access;
 mod after;
 mod batch;
 mod budget;
@@ -20,6 +21,7 @@ mod judge;
 mod lane;
 mod lookout;
 mod overseer;
+mod owed;
 mod portions;
 mod post;
 mod progress;

@@ -190,21 +190,19 @@ fn print(shown: &Shown) {
     }
 }
 
-/// Whether it runs, whether it is ready, and if not why.
+/// Whether it runs, whether it is ready, and what is wrong.
 fn headline(shown: &Shown) -> String {
     let Some(daemon) = &shown.daemon else {
         return if shown.running { "running".into() } else { "not running; the counts are the ledger's".into() };
     };
     let since = format!("for {}, process {}, version {}", span(daemon.uptime_s), daemon.pid, daemon.version);
-    if daemon.ready {
-        return format!("running and ready {since}");
-    }
+    let ready = if daemon.ready { "running and ready" } else { "running, not ready" };
     let stuck = daemon.stuck.iter().map(|stage| format!("\n  {stage} does not move"));
     let held = daemon
         .conditions
         .iter()
         .map(|held| format!("\n  {} since {}: {}", held.reason, held.since.format("%F %T UTC"), held.detail));
-    format!("running, not ready {since}{}", stuck.chain(held).collect::<String>())
+    format!("{ready} {since}{}", stuck.chain(held).collect::<String>())
 }
 
 fn print_line(name: &str, line: &Line) {

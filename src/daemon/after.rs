@@ -1,21 +1,23 @@
 //! What becomes of a file when its rows are committed: its pipeline's `[after]`. One thread a lane, so that a slow archive stops
 //! nobody; what fails, or was not done before the process ended, is done at the next rescan.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tracing::{debug, warn};
 
+use super::access::Access;
+use super::lane::Lane;
+use super::owed::Owed;
+use super::post::{Doing, Post, Posts};
 use super::stages::{Feedback, FileInfo, Told};
 use crate::pipeline::{Action, After};
 use crate::watch::{Outcome, Scored, Stat};
 
 /// Files that may wait for the thread; what is more waits for the next rescan.
 const MOST_WAITING: usize = 4096;
-/// Time between two warnings of a pipeline.
-const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// A file whose rows are committed.
 #[derive(Debug)]
@@ -36,37 +38,42 @@ pub struct Line {
     after: After,
     files: Sender<Option<Finished>>,
     feedback: Arc<Feedback>,
+    /// What has not been done yet.
+    pub owed: Arc<Owed>,
 }
 
 /// The thread of a lane.
 pub struct Hand {
-    /// The pipeline.
-    pub lane: String,
-    /// Its inbox.
-    pub inbox: PathBuf,
-    /// The ending of its markers.
-    pub marker: Option<String>,
+    pipeline: String,
+    inbox: PathBuf,
+    /// The ending of markers.
+    marker: Option<String>,
     after: After,
     files: Receiver<Option<Finished>>,
     feedback: Arc<Feedback>,
-    warned: Option<Instant>,
+    owed: Arc<Owed>,
+    post: Arc<Post>,
 }
 
 /// A thread's work and the way to it; `None` where every file is left as it is.
-pub fn line(
-    lane: &str,
-    inbox: PathBuf,
-    marker: Option<String>,
-    after: &After,
-    feedback: &Arc<Feedback>,
-) -> Option<(Hand, Line)> {
-    if *after == After::default() {
+pub fn line(lane: &Lane, feedback: &Arc<Feedback>, posts: &Posts) -> Option<(Hand, Line)> {
+    if lane.after == After::default() {
         return None;
     }
     let (sender, files) = bounded(MOST_WAITING);
-    let line = Line { after: after.clone(), files: sender, feedback: feedback.clone() };
-    let (after, feedback) = (after.clone(), feedback.clone());
-    Some((Hand { lane: lane.into(), inbox, marker, after, files, feedback, warned: None }, line))
+    let owed = Owed::new(lane.tally.clone());
+    let line = Line { after: lane.after.clone(), files: sender, feedback: feedback.clone(), owed: owed.clone() };
+    let hand = Hand {
+        pipeline: lane.name.clone(),
+        inbox: lane.inbox.clone().unwrap_or_default(),
+        marker: lane.watch.done_marker.clone(),
+        after: lane.after.clone(),
+        files,
+        feedback: feedback.clone(),
+        owed,
+        post: posts.post(&format!("after-{}", lane.name)),
+    };
+    Some((hand, line))
 }
 
 impl Line {
@@ -81,9 +88,12 @@ impl Line {
         if *self.after.of(file.rejected) == Action::Leave {
             return;
         }
+        // Before it is sent: the thread may have done it by then.
+        self.owed.wait(&file.name, true);
         if let Err(TrySendError::Full(Some(file)) | TrySendError::Disconnected(Some(file))) =
             self.files.try_send(Some(file))
         {
+            self.owed.wait(&file.name, false);
             self.feedback.tell(Told::Finished(file.name, file.stat, file.rejected));
         }
     }
@@ -95,28 +105,48 @@ impl Line {
 }
 
 impl Hand {
+    /// The places it needs.
+    pub fn access(&self) -> Arc<Access> {
+        let place = |rejected| (After::key(rejected), self.place(rejected).into());
+        let acts = [false, true].into_iter().filter(|&rejected| *self.after.of(rejected) != Action::Leave);
+        Access::after(&self.pipeline, acts.map(place).collect(), self.owed.clone())
+    }
+
     /// Works until told to end.
-    pub fn run(mut self) {
+    pub fn run(self) {
         while let Ok(Some(file)) = self.files.recv() {
             let outcome = self.act(&file);
+            self.post.say(Doing::Rest);
             let told = match outcome {
-                Ok(Outcome::Done) => Told::Forget(file.name),
+                Ok(Outcome::Done) => {
+                    self.owed.end(&file.name);
+                    Told::Forget(file.name)
+                }
                 Ok(Outcome::Changed) => {
-                    debug!(pipeline = self.lane, source = %file.name.display(), "changed since it was scored, left where it is");
+                    debug!(pipeline = self.pipeline, source = %file.name.display(), "changed since it was scored, left where it is");
+                    self.owed.end(&file.name);
                     Told::Again(file.name)
                 }
                 Err(error) => {
-                    self.warn(&file, &error);
+                    self.fail(&file, &error);
                     Told::Finished(file.name, file.stat, file.rejected)
                 }
             };
             self.feedback.tell(told);
         }
+        if let Some(detail) = self.owed.failing() {
+            let waiting = self.owed.waiting();
+            warn!(pipeline = self.pipeline, waiting, detail, "[after] is not done, the next start tries it again");
+        }
     }
 
     fn act(&self, file: &Finished) -> std::io::Result<Outcome> {
         let Finished { name, stat, digest, rejected } = file;
-        let scored = Scored { inbox: &self.inbox, name, stat: *stat, digest: *digest, marker: self.marker.as_deref() };
+        let place = self.place(*rejected);
+        self.post.say(Doing::Reach { place: place.into(), path: place.join(name) });
+        let step = || self.post.step();
+        let marker = self.marker.as_deref();
+        let scored = Scored { inbox: &self.inbox, name, stat: *stat, digest: *digest, marker, step: &step };
         match self.after.of(*rejected) {
             Action::Leave => Ok(Outcome::Done),
             Action::Delete => scored.delete(),
@@ -124,10 +154,22 @@ impl Hand {
         }
     }
 
-    fn warn(&mut self, file: &Finished, error: &std::io::Error) {
-        if self.warned.is_none_or(|since| since.elapsed() >= WARN_EVERY) {
-            self.warned = Some(Instant::now());
-            warn!(pipeline = self.lane, source = %file.name.display(), %error, "cannot do what is to be done after scoring, it is tried again");
+    /// The folder that is written: the archive, or the inbox where files are deleted.
+    fn place(&self, rejected: bool) -> &Path {
+        match self.after.of(rejected) {
+            Action::Move(archive) => archive,
+            Action::Leave | Action::Delete => &self.inbox,
         }
+    }
+
+    /// Keeps why; the overseer says it when it begins and when it ends.
+    fn fail(&self, file: &Finished, error: &std::io::Error) {
+        let (key, name) = (After::key(file.rejected), file.name.display());
+        let detail = match self.after.of(file.rejected) {
+            Action::Move(archive) => format!("{key}: cannot move {name} to {}: {error}", archive.display()),
+            Action::Leave | Action::Delete => format!("{key}: cannot delete {name}: {error}"),
+        };
+        debug!(pipeline = self.pipeline, source = %name, detail, "[after] failed");
+        self.owed.fail(&file.name, detail);
     }
 }

@@ -1,4 +1,4 @@
-//! Why the service is not ready: a set of named reasons, shared by everybody who can hinder it. It is ready where there is none.
+//! What is wrong with the service: a set of named reasons, shared by everybody who can hinder it. It is ready where none hinders it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-/// A reason not to be ready; its text is a stable word.
+/// What is wrong; its text is a stable word.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// Models are being loaded and inboxes opened.
@@ -18,15 +18,44 @@ pub enum Reason {
     InboxUnreachable(String),
     /// Told to stop: what has been begun is finished, nothing new is begun.
     Draining,
+    /// What is to be done with scored files of this pipeline cannot be done: they stay in the inbox.
+    AfterFailing(String),
+    /// The configuration on disk was refused: the one that was loaded before goes on.
+    ReloadFailed,
+}
+
+impl Reason {
+    /// The stable word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::DiskFull => "disk_full",
+            Self::InboxUnreachable(_) => "inbox_unreachable",
+            Self::Draining => "draining",
+            Self::AfterFailing(_) => "after_failing",
+            Self::ReloadFailed => "reload_failed",
+        }
+    }
+
+    /// The pipeline, where it is about one.
+    pub fn pipeline(&self) -> Option<&str> {
+        match self {
+            Self::InboxUnreachable(pipeline) | Self::AfterFailing(pipeline) => Some(pipeline),
+            Self::Starting | Self::DiskFull | Self::Draining | Self::ReloadFailed => None,
+        }
+    }
+
+    /// Whether images are not scored, or not all of them, while it holds. What does not hinder is to be mended all the same.
+    pub fn hinders(&self) -> bool {
+        !matches!(self, Self::AfterFailing(_) | Self::ReloadFailed)
+    }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Starting => f.write_str("starting"),
-            Self::DiskFull => f.write_str("disk_full"),
-            Self::InboxUnreachable(pipeline) => write!(f, "inbox_unreachable:{pipeline}"),
-            Self::Draining => f.write_str("draining"),
+        match self.pipeline() {
+            Some(pipeline) => write!(f, "{}:{pipeline}", self.word()),
+            None => f.write_str(self.word()),
         }
     }
 }
@@ -55,7 +84,9 @@ pub struct Condition(Mutex<BTreeMap<Reason, Hindrance>>);
 impl Condition {
     /// Says that a reason holds. True where it did not hold before; else only the detail is new.
     pub fn set(&self, reason: Reason, detail: impl Into<String>) -> bool {
-        let detail = detail.into();
+        // Names of files may hold anything, and details go to terminals and, a line each, to the service manager.
+        let plain = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
+        let detail: String = detail.into().chars().map(plain).collect();
         let mut reasons = self.lock();
         if let Some(held) = reasons.get_mut(&reason) {
             held.detail = detail;
@@ -70,9 +101,14 @@ impl Condition {
         self.lock().remove(reason).is_some()
     }
 
-    /// The reasons that hold; none where the service is ready.
+    /// The reasons that hold.
     pub fn list(&self) -> Vec<Hindrance> {
         self.lock().values().cloned().collect()
+    }
+
+    /// Those that hinder the service; it is ready where there are none.
+    pub fn hindrances(&self) -> Vec<Hindrance> {
+        self.lock().values().filter(|held| held.reason.hinders()).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Reason, Hindrance>> {
@@ -99,5 +135,16 @@ mod tests {
         let text = serde_json::to_value(condition.list()).unwrap();
         assert_eq!(text[0]["reason"], "inbox_unreachable:digits");
         assert!(condition.clear(&reason) && condition.list().is_empty());
+    }
+
+    #[test]
+    fn what_does_not_hinder_is_said_and_the_service_is_ready() {
+        let condition = Condition::default();
+        condition.set(Reason::ReloadFailed, "digits.toml:3: no such key");
+        condition.set(Reason::AfterFailing("digits".into()), "a\nWATCHDOG=trigger");
+        assert!(condition.hindrances().is_empty());
+        assert_eq!(condition.list()[0].detail, "a\u{fffd}WATCHDOG=trigger", "no name makes a line of its own");
+        condition.set(Reason::DiskFull, "3 bytes free");
+        assert_eq!(condition.hindrances().len(), 1);
     }
 }

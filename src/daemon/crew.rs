@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::access::{Access, Accesses};
 use super::after::{self, Line};
 use super::batch::{Batch, Flush};
 use super::budget::Budget;
@@ -19,7 +20,7 @@ use super::intake::{Feeder, Intake};
 use super::judge::Bench;
 use super::lane::Lane;
 use super::lookout::Lookout;
-use super::overseer::{Access, Inboxes, Overseer, Patience};
+use super::overseer::{Overseer, Patience};
 use super::portions::Portions;
 use super::post::Posts;
 use super::progress::Progress;
@@ -54,7 +55,7 @@ pub struct Crew {
     pub jobs: Option<Feed>,
     queue: Arc<Queue>,
     posts: Arc<Posts>,
-    inboxes: Inboxes,
+    accesses: Accesses,
     /// Ends the overseer when it is dropped.
     _overseer: Sender<()>,
     /// Where a thread says that it has failed.
@@ -90,7 +91,7 @@ impl Crew {
         space: Arc<Space>,
     ) -> Result<Self> {
         let (stop, flight) = (space.stop().clone(), Arc::<Flight>::default());
-        let (posts, inboxes) = (Arc::<Posts>::default(), Inboxes::default());
+        let (posts, accesses) = (Arc::<Posts>::default(), Accesses::default());
         let bounds =
             Bounds { files: settings.queue_files, bytes: settings.queue_bytes / 2, workers: settings.decoders() };
         let (queue, jobs) = Queue::new(bounds);
@@ -148,7 +149,7 @@ impl Crew {
         let (overseer_end, end) = bounded(0);
         let overseer = Overseer {
             posts: posts.clone(),
-            inboxes: inboxes.clone(),
+            accesses: accesses.clone(),
             condition: condition.clone(),
             patience: Patience { decode_s: settings.limits.decode_s as f64, score_s: settings.score_s as f64 },
             state: state.clone(),
@@ -164,7 +165,7 @@ impl Crew {
             state,
             queue,
             posts,
-            inboxes,
+            accesses,
             _overseer: overseer_end,
             events: events.clone(),
             alone: Arc::default(),
@@ -187,7 +188,7 @@ impl Crew {
         let Some(jobs) = self.jobs.clone() else { return Ok(()) };
         let reader = Reader::open(&self.state)?;
         self.feeding = Arc::default();
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.accesses.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.queue.expect(lanes.iter().map(|lane| lane.name.as_str()));
         for lane in lanes {
             let (stop, progress, alone) = (self.feeding.clone(), self.progress.clone(), self.alone.clone());
@@ -234,10 +235,9 @@ impl Crew {
 
     /// Starts the one who does what is to be done after scoring, where there is something.
     fn lend_a_hand(&mut self, lane: &Arc<Lane>, feeder: &Feeder) -> Result<()> {
-        let inbox = lane.inbox.clone().unwrap_or_default();
-        let marker = lane.watch.done_marker.clone();
-        if let Some((hand, line)) = after::line(&lane.name, inbox, marker, &lane.after, &feeder.feedback) {
+        if let Some((hand, line)) = after::line(lane, &feeder.feedback, &self.posts) {
             let _ = lane.line.set(line.clone());
+            self.need(hand.access());
             let thread = watchful("after", &format!("after-{}", lane.name), &self.events, move || hand.run())?;
             self.hands.push((line, thread));
         }
@@ -256,10 +256,15 @@ impl Crew {
         }
     }
 
+    /// Has the overseer look whether places can be used.
+    fn need(&self, access: Arc<Access>) {
+        self.accesses.lock().unwrap_or_else(PoisonError::into_inner).push(access);
+    }
+
     /// Who watches the inbox of a lane.
     fn lookout(&self, feeder: Feeder, folder: PathBuf, once: bool) -> Lookout {
-        let access = Access::new(&feeder.lane.name);
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).push(access.clone());
+        let access = Access::inbox(&feeder.lane.name, &folder);
+        self.need(access.clone());
         let post = self.posts.post(&format!("in-{}", feeder.lane.name));
         Lookout {
             feeder,

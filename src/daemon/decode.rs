@@ -141,7 +141,7 @@ impl Decoder {
     /// Reads a file that does not change meanwhile.
     fn read(&self, job: &Job) -> Reading {
         let place = Place { path: &job.path, inside: job.inbox.as_deref().map(|inbox| (inbox, job.name.as_path())) };
-        self.work.post.say(Doing::Reach { lane: job.lane.name.as_str().into(), path: job.path.clone() });
+        self.work.post.say(Doing::Reach { place: job.lane.place(), path: job.path.clone() });
         for reading in 1..=READINGS {
             match read(&place, &self.limits, &|| self.work.post.step()) {
                 Reading::Whole(bytes, stat) if self.watched && stat != job.stat => {

@@ -55,9 +55,17 @@ pub fn check_inboxes(pipelines: &[&Pipeline], state: &Path, all: bool) -> Result
     for (pipeline, error) in lost {
         warn!(pipeline, error = error.message, "the inbox cannot be reached, it is tried again");
     }
-    pipelines.iter().flat_map(|pipeline| pipeline.spec.after.archives()).try_for_each(|archive| {
-        let (folder, state, inboxes) = (archive.clone(), state.to_path_buf(), inboxes.clone());
-        within(archive, move || check_archive(&folder, &state, &inboxes))
+    pipelines.iter().try_for_each(|pipeline| check_archives(pipeline, state, &inboxes))
+}
+
+/// Checks the folders that a pipeline's files are moved to.
+fn check_archives(pipeline: &Pipeline, state: &Path, inboxes: &[PathBuf]) -> Result<()> {
+    pipeline.spec.after.archives().try_for_each(|(key, archive)| {
+        let (folder, state, inboxes) = (archive.clone(), state.to_path_buf(), inboxes.to_vec());
+        within(archive, move || check_archive(&folder, &state, &inboxes)).map_err(|failure| {
+            let message = format!("{}: {key} moves files to {}", pipeline.path.display(), failure.message);
+            Failure { message, ..failure }
+        })
     })
 }
 
@@ -119,15 +127,11 @@ fn check_archive(archive: &Path, state: &Path, inboxes: &[PathBuf]) -> Result<()
             .hint("name a folder outside of every inbox and of the reports, with no inbox in it"))
     };
     if let Some(forbidden) = inboxes.iter().chain(&own).find(|forbidden| folder.starts_with(forbidden)) {
-        return refuse(format!("[after] moves files to {}, which lies in {}", folder.display(), forbidden.display()));
+        return refuse(format!("{}, which lies in {}", folder.display(), forbidden.display()));
     }
     // What is moved keeps its path, and may so come to lie in an inbox.
     if let Some(inbox) = inboxes.iter().find(|inbox| inbox.starts_with(&folder)) {
-        return refuse(format!(
-            "[after] moves files to {}, which contains the inbox {}",
-            folder.display(),
-            inbox.display()
-        ));
+        return refuse(format!("{}, which contains the inbox {}", folder.display(), inbox.display()));
     }
     Ok(())
 }
@@ -184,6 +188,8 @@ mod tests {
             let after = format!("[after]\nscored = {{ move = {:?} }}", at(archive));
             let refused = refused(&[pipeline("a", &at("data/in"), &after)], &at("state"));
             assert_eq!(refused.is_none(), fit, "{archive}: {refused:?}");
+            let named = format!("a: [after] scored moves files to {}", at(archive).display());
+            assert!(refused.is_none_or(|message| message.starts_with(&named)));
         }
     }
 }

@@ -113,6 +113,11 @@ impl Lane {
         })
     }
 
+    /// The inbox as it is named, for those who look whether it answers.
+    pub fn place(&self) -> Arc<Path> {
+        self.inbox.as_deref().unwrap_or(Path::new("")).into()
+    }
+
     /// Says that the rows of a file are committed.
     pub fn committed(&self, file: &FileInfo, rejected: bool) {
         if let Some(line) = self.line.get() {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::access::Access;
 use super::after::Finished;
 use super::intake::Feeder;
-use super::overseer::Access;
 use super::post::{Doing, Post};
 use super::stages::Told;
 use crate::pipeline::WatchMode;
@@ -135,6 +135,7 @@ impl Lookout {
     /// Looks at everything; when to do it again.
     fn scan(&self, inbox: &mut Inbox) -> Instant {
         let begun = Instant::now();
+        self.feeder.lane.line.get().inspect(|line| line.owed.recount());
         self.follow(inbox, Inbox::scan);
         let pause = Duration::from_secs(self.feeder.lane.watch.rescan_s.max(1));
         Instant::now() + pause.max(begun.elapsed() * RESCAN_SHARE)
@@ -206,7 +207,7 @@ impl Lookout {
 
     /// Says that the inbox's filesystem is asked something now.
     fn reach(&self) {
-        self.post.say(Doing::Reach { lane: self.access.lane.clone(), path: self.folder.clone() });
+        self.post.say(Doing::Reach { place: self.access.place(), path: self.folder.clone() });
     }
 
     /// Waits, unless told to stop.

@@ -1,15 +1,16 @@
-//! Looks once a second at what every thread does: an inbox that does not answer is said in the condition, a thread that hangs over
+//! Looks once a second at what every thread does: a place that does not answer is said in the condition, a thread that hangs over
 //! a file ends the process, so that the next start counts a try against the file.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::{error, info, warn};
+use tracing::error;
 
+use super::access::{Accesses, Stalled, release};
 use super::condition::{Condition, Reason};
 use super::crew::Ended;
 use super::post::{Doing, Post, Posts};
@@ -19,41 +20,13 @@ use crate::error::{Failure, Kind};
 
 /// Time between two looks.
 const TICK: Duration = Duration::from_secs(1);
-/// Seconds after which an inbox that has not answered counts as unreachable.
+/// Seconds after which an inbox or an archive that has not answered counts as unreachable.
 const STALL_S: f64 = 30.0;
 /// Processor seconds a decoder may go on beyond the time it is given: it looks at the clock between two frames only.
 const MARGIN_S: f64 = 15.0;
 /// A decoder that hangs without computing, and a worker on a machine that gives it no processor, are found out after this many times
 /// the time they are given.
 const ASLEEP: f64 = 10.0;
-
-/// Whether the inbox of a lane can be reached, as its intake says.
-#[derive(Debug)]
-pub struct Access {
-    /// The pipeline.
-    pub lane: Arc<str>,
-    lost: Mutex<Option<String>>,
-}
-
-/// The inboxes of the lanes that are fed.
-pub type Inboxes = Arc<Mutex<Vec<Arc<Access>>>>;
-
-impl Access {
-    /// Of a lane.
-    pub fn new(lane: &str) -> Arc<Self> {
-        Arc::new(Self { lane: lane.into(), lost: Mutex::default() })
-    }
-
-    /// Says why the inbox cannot be reached, or that it can.
-    pub fn say(&self, lost: Option<String>) {
-        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = lost;
-    }
-
-    /// Why it cannot be reached.
-    pub fn lost(&self) -> Option<String> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// Seconds after which a thread hangs.
 #[derive(Debug, Clone, Copy)]
@@ -68,9 +41,9 @@ pub struct Patience {
 pub struct Overseer {
     /// The threads.
     pub posts: Arc<Posts>,
-    /// The inboxes.
-    pub inboxes: Inboxes,
-    /// Where unreachable inboxes are said.
+    /// The places that the lanes need.
+    pub accesses: Accesses,
+    /// Where it is said that they cannot be used.
     pub condition: Arc<Condition>,
     /// When a thread hangs.
     pub patience: Patience,
@@ -86,8 +59,8 @@ pub struct Overseer {
     pub waited: Box<dyn FnMut() -> f64 + Send>,
     /// What each thread was found at.
     pub held: HashMap<usize, Held>,
-    /// The lanes said to be unreachable.
-    pub said: BTreeSet<Arc<str>>,
+    /// What was said of them in the last look.
+    pub said: BTreeSet<Reason>,
 }
 
 /// A piece of work that a thread was found at.
@@ -115,18 +88,19 @@ impl Overseer {
     /// One look, `elapsed` seconds after the last.
     fn look(&mut self, elapsed: f64) {
         let posts = self.posts.all();
-        let mut stalled: HashMap<Arc<str>, String> = HashMap::new();
         let is_work = |post: &Arc<Post>| matches!(post.doing().1, Doing::Work { .. });
         let waited = if posts.iter().any(is_work) { (self.waited)() } else { 0.0 };
+        let mut stalled = Stalled::new();
         for post in &posts {
             let (turn, doing) = post.doing();
             let seconds = self.hold(post, turn, [elapsed, waited]);
             match doing {
                 Doing::Rest => {}
-                Doing::Reach { lane, path } if seconds >= STALL_S => {
-                    stalled.insert(lane, format!("{} has not answered for {seconds:.0} s", path.display()));
+                Doing::Reach { place, path } if seconds >= STALL_S => {
+                    stalled.insert(place, format!("{} has not answered for {seconds:.0} s", path.display()));
+                    self.excuse(post);
                 }
-                Doing::Reach { .. } => {}
+                Doing::Reach { .. } => self.excuse(post),
                 Doing::Work { source, frame } if self.hangs(post, seconds) => self.end_over(post, turn, &source, frame),
                 Doing::Work { .. } if post.worker == work::SCORE => self.progress.score.beat(),
                 Doing::Work { .. } => self.progress.decode.beat(),
@@ -148,6 +122,13 @@ impl Overseer {
                 self.held.insert(address(post), Held { turn, seconds: 0.0, waited: 0.0, cpu_s: post.cpu_s() });
                 0.0
             }
+        }
+    }
+
+    /// Who waits for a filesystem does not hang, even where no lane needs the place any more.
+    fn excuse(&self, post: &Post) {
+        if post.worker.starts_with("decode-") {
+            self.progress.decode.beat();
         }
     }
 
@@ -177,23 +158,18 @@ impl Overseer {
         let _ = self.events.send(Ended { stage: "overseer", outcome });
     }
 
-    /// Says which inboxes cannot be reached, and which can again.
-    fn tell(&mut self, stalled: &HashMap<Arc<str>, String>) {
-        let inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut unreachable = BTreeSet::new();
-        for inbox in &inboxes {
-            let Some(detail) = inbox.lost().or_else(|| stalled.get(&inbox.lane).cloned()) else { continue };
-            if self.condition.set(Reason::InboxUnreachable(inbox.lane.to_string()), detail.as_str()) {
-                warn!(pipeline = %inbox.lane, detail, "the inbox cannot be reached, it is tried again");
-            }
-            unreachable.insert(inbox.lane.clone());
-        }
-        for lane in self.said.difference(&unreachable) {
-            if self.condition.clear(&Reason::InboxUnreachable(lane.to_string())) {
-                info!(pipeline = %lane, "the inbox can be reached again");
+    /// Says which places cannot be used, and which can again.
+    fn tell(&mut self, stalled: &Stalled) {
+        let accesses = self.accesses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut held = BTreeSet::new();
+        for access in &accesses {
+            if let Some(detail) = access.trouble(stalled) {
+                access.hold(&self.condition, &detail);
+                held.insert(access.reason());
             }
         }
-        self.said = unreachable;
+        self.said.difference(&held).for_each(|reason| release(&self.condition, reason));
+        self.said = held;
     }
 }
 

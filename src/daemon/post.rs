@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub enum Doing {
     /// Waits for something to do, or for somebody to take what it has done.
     Rest,
-    /// Asks the filesystem of an inbox, which may not answer.
+    /// Asks a filesystem that may not answer.
     Reach {
-        /// The pipeline.
-        lane: Arc<str>,
+        /// The inbox or the archive, as it is named.
+        place: Arc<Path>,
         /// The file or folder.
         path: PathBuf,
     },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::{error, info, warn};
 
-use super::condition::Condition;
+use super::condition::{Condition, Hindrance};
 use super::progress::Progress;
 use crate::observe::board::Board;
 
@@ -67,17 +67,19 @@ pub fn patience() -> Duration {
     sd_notify::watchdog_enabled().map_or(PATIENCE, |watchdog| watchdog / 2)
 }
 
-/// The counts so far, and before them why the service is not ready, where it is not.
+/// The counts so far, and before them why the service is not ready, where it is not, and what else is wrong.
 fn status(progress: &Progress, condition: &Condition, stuck: &[&str]) -> String {
     let summary = progress.summary(Duration::from_secs(1));
     let counts = format!(
         "{} under way, {} scored, {} flagged, {} rejected",
         summary.unfinished, summary.scored, summary.flagged, summary.rejected
     );
-    let held = condition.list();
-    let reasons = held.iter().map(|held| format!("{} ({})", held.reason, held.detail));
-    let reasons: Vec<String> = stuck.iter().map(|stage| format!("{stage} is stuck")).chain(reasons).collect();
-    if reasons.is_empty() { counts } else { format!("not ready: {}; {counts}", reasons.join(", ")) }
+    let (hinder, others): (Vec<_>, Vec<_>) = condition.list().into_iter().partition(|held| held.reason.hinders());
+    let text = |held: &Hindrance| format!("{} ({})", held.reason, held.detail);
+    let reasons = stuck.iter().map(|stage| format!("{stage} is stuck")).chain(hinder.iter().map(text));
+    let said = [("not ready", reasons.collect::<Vec<_>>()), ("to be mended", others.iter().map(text).collect())];
+    let said = said.iter().filter(|(_, reasons)| !reasons.is_empty());
+    said.map(|(what, reasons)| format!("{what}: {}; ", reasons.join(", "))).chain([counts]).collect()
 }
 
 #[cfg(test)]
@@ -90,8 +92,13 @@ mod tests {
         let (progress, condition) = (Progress::default(), Condition::default());
         progress.add(&progress.scored, 3);
         assert_eq!(status(&progress, &condition, &[]), "0 under way, 3 scored, 0 flagged, 0 rejected");
+        condition.set(Reason::ReloadFailed, "no such key");
+        let text = status(&progress, &condition, &[]);
+        assert!(text.starts_with("to be mended: reload_failed (no such key); 0 under way"), "{text}");
         condition.set(Reason::DiskFull, "3 bytes free");
         let text = status(&progress, &condition, &["score"]);
-        assert!(text.starts_with("not ready: score is stuck, disk_full (3 bytes free); 0 under way"), "{text}");
+        let hindered =
+            "not ready: score is stuck, disk_full (3 bytes free); to be mended: reload_failed (no such key); 0";
+        assert!(text.starts_with(hindered), "{text}");
     }
 }

@@ -240,10 +240,11 @@ impl Shift<'_> {
     /// intake has ended and the new one could not be started.
     fn reload(&mut self) -> Result<()> {
         if self.crew.jobs.is_none() {
+            info!("told to stop, not reloading");
             return Ok(());
         }
         info!("reloading pipelines and models");
-        self.server.iter().for_each(Server::reload);
+        let token = self.server.iter().try_for_each(Server::reload);
         let fresh = (self.orders.load)().and_then(|plans| {
             check(self.settings, self.orders, &plans)?;
             let lanes = enter(plans, &mut self.ledger, &self.crew.progress)?;
@@ -253,6 +254,7 @@ impl Shift<'_> {
         let lanes = match fresh {
             Ok(lanes) => lanes,
             Err(error) => {
+                self.board.reloads.fail(&error);
                 error!(%error, "reload failed, going on with the old pipelines and models");
                 return Ok(());
             }
@@ -265,6 +267,13 @@ impl Shift<'_> {
         self.crew.progress.keep(&names);
         info!(models = %describe(&lanes), changes = %changes::between(&self.lanes, &lanes), "ready");
         self.lanes = lanes;
+        match token {
+            Ok(()) => self.board.reloads.succeed(),
+            Err(error) => {
+                self.board.reloads.fail(&error);
+                error!(%error, "going on with the old token");
+            }
+        }
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::Exporter;
 use super::process::Process;
+use super::reloads::{Configuration, Reloads};
 use super::tally::Tally;
 use crate::daemon::{Condition, Hindrance, Progress, Reason, Vigil};
 use crate::error::Result;
@@ -37,8 +38,10 @@ pub struct Board {
     pub started_at: DateTime<Utc>,
     /// The state folder.
     pub state: PathBuf,
-    /// Why the service is not ready.
+    /// What is wrong.
     pub condition: Arc<Condition>,
+    /// How the reloads went.
+    pub reloads: Reloads,
     /// Counters.
     pub progress: Arc<Progress>,
     /// Renders the numbers, where somebody may ask for them.
@@ -49,7 +52,7 @@ pub struct Board {
     patience: Duration,
     round: Mutex<Option<Instant>>,
     depths: Mutex<Weak<Depths>>,
-    reasons: Mutex<BTreeSet<String>>,
+    reasons: Mutex<BTreeSet<Reason>>,
 }
 
 impl Board {
@@ -59,13 +62,15 @@ impl Board {
     /// # Errors
     /// Those of [`Exporter::new`].
     pub fn new(state: &Path, patience: Duration, asks: bool) -> Result<Self> {
-        let reasons = [Reason::Starting, Reason::DiskFull, Reason::Draining].iter().map(ToString::to_string).collect();
+        let reasons = [Reason::Starting, Reason::DiskFull, Reason::Draining, Reason::ReloadFailed].into();
+        let condition = Arc::<Condition>::default();
         let exporter = asks.then(Exporter::new).transpose()?.map(Arc::new);
         Ok(Self {
             started: Instant::now(),
             started_at: Utc::now(),
             state: state.to_path_buf(),
-            condition: Arc::default(),
+            reloads: Reloads::new(condition.clone()),
+            condition,
             progress: Arc::new(Progress::new(exporter.clone())),
             exporter,
             process: Process::default(),
@@ -104,8 +109,8 @@ impl Board {
     }
 
     /// Every condition that holds or ever held, and whether it holds.
-    pub fn conditions_ever(&self) -> Vec<(String, bool)> {
-        let held: BTreeSet<String> = self.condition.list().iter().map(|held| held.reason.to_string()).collect();
+    pub fn conditions_ever(&self) -> Vec<(Reason, bool)> {
+        let held: BTreeSet<Reason> = self.condition.list().into_iter().map(|held| held.reason).collect();
         let mut ever = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         ever.extend(held.iter().cloned());
         ever.iter().map(|reason| (reason.clone(), held.contains(reason))).collect()
@@ -125,8 +130,9 @@ impl Board {
         let conditions: Vec<Obstacle> = self.condition.list().into_iter().map(Obstacle::from).collect();
         let stuck: Vec<String> = self.stuck().into_iter().map(Into::into).collect();
         Status {
-            ready: conditions.is_empty() && stuck.is_empty(),
+            ready: conditions.iter().all(|held| !held.hinders) && stuck.is_empty(),
             conditions,
+            configuration: Some(self.reloads.configuration()),
             stuck,
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -151,8 +157,10 @@ pub fn age_s(at: DateTime<Utc>) -> f64 {
 pub struct Status {
     /// Whether nothing hinders it.
     pub ready: bool,
-    /// What hinders it.
+    /// What hinders it, and what is to be mended though it does not.
     pub conditions: Vec<Obstacle>,
+    /// Pipelines and models as they run.
+    pub configuration: Option<Configuration>,
     /// Stages that do not move though they have something in hand.
     pub stuck: Vec<String>,
     /// Version of the program.
@@ -184,11 +192,14 @@ pub struct Obstacle {
     pub detail: String,
     /// Since when.
     pub since: DateTime<Utc>,
+    /// Whether the service is not ready while it holds.
+    pub hinders: bool,
 }
 
 impl From<Hindrance> for Obstacle {
     fn from(held: Hindrance) -> Self {
-        Self { reason: held.reason.to_string(), detail: held.detail, since: held.since }
+        let hinders = held.reason.hinders();
+        Self { reason: held.reason.to_string(), detail: held.detail, since: held.since, hinders }
     }
 }
 
@@ -202,6 +213,8 @@ pub struct Line {
     pub waiting_more: bool,
     /// Files in the stages.
     pub under_way: Option<u64>,
+    /// Files in the inbox that are done, and for which `[after]` is not.
+    pub after_waiting: Option<u64>,
     /// Frames scored.
     pub scored: u64,
     /// Frames flagged.
@@ -226,11 +239,12 @@ pub struct Line {
 
 fn line(tally: &Tally) -> Line {
     let [scored, flagged, rejected, duplicates] = tally.totals();
-    let model = tally.models().pop().map(|(model, _)| model);
+    let model = tally.model();
     Line {
         waiting: Some(tally.waiting.load(Relaxed)),
         waiting_more: tally.waiting_more.load(Relaxed),
         under_way: Some(tally.under_way()),
+        after_waiting: Some(tally.owed.load(Relaxed)),
         scored,
         flagged,
         rejected,
@@ -247,6 +261,7 @@ fn line(tally: &Tally) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Failure, Kind};
 
     #[test]
     fn what_is_asked_shows_what_hinders_and_forgets_what_a_reload_let_go() {
@@ -260,15 +275,39 @@ mod tests {
         board.tick(Instant::now());
         board.condition.clear(&Reason::InboxUnreachable("digits".into()));
         assert!(board.status().ready, "the supervisor has not begun its rounds");
-        let held: Vec<_> = board.conditions_ever().into_iter().filter(|(reason, _)| reason.contains("inbox")).collect();
-        assert_eq!(held, [("inbox_unreachable:digits".to_string(), false)], "a gauge falls to 0, it does not vanish");
+        let held: Vec<_> =
+            board.conditions_ever().into_iter().filter(|(reason, _)| reason.pipeline().is_some()).collect();
+        let inbox = Reason::InboxUnreachable("digits".into());
+        assert_eq!(held, [(inbox, false)], "a gauge falls to 0, it does not vanish");
         board.make_round();
         std::thread::sleep(Duration::from_millis(5));
         assert_eq!(board.status().stuck, ["supervisor"]);
         board.progress.keep(&["stars"]);
         assert!(board.status().pipelines.is_empty());
+        assert!(!board.exporter.as_ref().unwrap().render(&board).contains("anomalyd_model_info{"));
+    }
+
+    #[test]
+    fn what_does_not_hinder_is_shown_by_a_ready_service() {
+        let board = Board::new(Path::new("/"), Duration::ZERO, true).unwrap();
+        board.reloads.fail(&Failure::new(Kind::Settings, "digits.toml:3: no such key"));
+        board.condition.set(Reason::AfterFailing("digits".into()), "no rights");
+        let status = board.status();
+        assert!(status.ready && status.conditions.iter().all(|held| !held.hinders), "{status:?}");
+        assert_eq!(status.configuration.unwrap().refused.as_deref(), Some("digits.toml:3: no such key"));
         let text = board.exporter.as_ref().unwrap().render(&board);
-        let info = text.lines().find(|line| line.starts_with("anomalyd_model_info{")).unwrap();
-        assert!(info.ends_with(" 0"), "{info}");
+        for sample in [
+            "anomalyd_ready 1",
+            "anomalyd_condition{reason=\"reload_failed\"} 1",
+            "anomalyd_condition{reason=\"after_failing\",pipeline=\"digits\"} 1",
+            "anomalyd_config_last_reload_successful 0",
+            "anomalyd_reloads_total{outcome=\"failure\"} 1",
+            "anomalyd_reloads_total{outcome=\"success\"} 0",
+        ] {
+            assert!(text.lines().any(|line| line == sample), "no {sample} in {text}");
+        }
+        board.reloads.succeed();
+        let text = board.exporter.as_ref().unwrap().render(&board);
+        assert!(text.lines().any(|line| line == "anomalyd_config_last_reload_successful 1"), "{text}");
     }
 }

@@ -77,10 +77,11 @@ impl Server {
     }
 
     /// Reads the token again; the old one stays where the new one is not fit.
-    pub fn reload(&self) {
-        if let Some(Err(error)) = self.token.as_ref().map(|token| token.reload()) {
-            error!(%error, "going on with the old token");
-        }
+    ///
+    /// # Errors
+    /// What is wrong with the token's file.
+    pub fn reload(&self) -> Result<()> {
+        self.token.as_ref().map_or(Ok(()), |token| token.reload())
     }
 }
 
@@ -177,7 +178,7 @@ async fn healthz(State(board): State<Arc<Board>>) -> Response {
 }
 
 async fn readyz(State(board): State<Arc<Board>>) -> Response {
-    let conditions = board.condition.list();
+    let conditions = board.condition.hindrances();
     let code = if conditions.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({ "ready": conditions.is_empty(), "conditions": conditions }))).into_response()
 }

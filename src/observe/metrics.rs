@@ -3,12 +3,14 @@
 //! Counters and gauges are copied from the [`Board`] at each scrape; only histograms cost anything between scrapes. Samples are
 //! folded into their buckets every few seconds, so that memory is bounded whether anybody scrapes or not.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use metrics::{Histogram, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::board::Board;
+use super::reloads::Configuration;
 use super::tally::Tally;
 use crate::error::{Failure, Kind, Result};
 
@@ -25,7 +27,7 @@ const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, S
 /// What a counter, gauge or histogram is called, in what unit it counts, what it means.
 type Description = (&'static str, Unit, &'static str);
 
-const COUNTERS: [Description; 8] = [
+const COUNTERS: [Description; 9] = [
     ("anomalyd_files_found_total", Unit::Count, "Files sent to the stages."),
     ("anomalyd_files_ended_total", Unit::Count, "Files acknowledged in the ledger, or gone before they were read."),
     ("anomalyd_files_duplicate_total", Unit::Count, "Files whose content had been scored under another name."),
@@ -33,19 +35,34 @@ const COUNTERS: [Description; 8] = [
     ("anomalyd_frames_flagged_total", Unit::Count, "Frames with a committed row in the table anomalies."),
     ("anomalyd_rejected_total", Unit::Count, "Committed rows in the table rejected, by reason."),
     ("anomalyd_read_bytes_total", Unit::Bytes, "Bytes of files read whole."),
+    ("anomalyd_reloads_total", Unit::Count, "Reloads of pipelines and models, by outcome: success or failure."),
     ("anomalyd_retries_total", Unit::Count, "Files looked at again because they changed or could not be read yet."),
 ];
-const GAUGES: [Description; 16] = [
+const GAUGES: [Description; 18] = [
     ("anomalyd_ready", Unit::Count, "1 where no condition hinders the service, else 0."),
     ("anomalyd_healthy", Unit::Count, "1 where every stage that has something in hand moves, else 0."),
-    ("anomalyd_condition", Unit::Count, "1 while a condition hinders the service, else 0."),
+    (
+        "anomalyd_condition",
+        Unit::Count,
+        "1 while something is wrong, by reason, and by pipeline where it is about one.",
+    ),
+    (
+        "anomalyd_config_last_reload_successful",
+        Unit::Count,
+        "0 where the last reload was refused: what runs is not what is on disk.",
+    ),
+    (
+        "anomalyd_config_last_reload_success_timestamp_seconds",
+        Unit::Seconds,
+        "When the pipelines and models that run were loaded, since 1970.",
+    ),
     ("anomalyd_queue_depth", Unit::Count, "Things that wait in front of a stage: jobs, items, rows."),
     ("anomalyd_budget_held_bytes", Unit::Bytes, "Bytes held of a budget: files being decoded, frames on their way."),
     ("anomalyd_inbox_waiting_files", Unit::Count, "Files found in the inbox and not yet sent to the stages."),
     ("anomalyd_files_under_way", Unit::Count, "Files in the stages."),
+    ("anomalyd_after_waiting_files", Unit::Count, "Files in the inbox that are done, and for which [after] is not."),
     ("anomalyd_last_commit_timestamp_seconds", Unit::Seconds, "When the last batch was committed, since 1970."),
     ("anomalyd_last_commit_age_seconds", Unit::Seconds, "Seconds since the last batch was committed."),
-    ("anomalyd_model_info", Unit::Count, "1 for the model in use, 0 for one that was in use before."),
     ("anomalyd_build_info", Unit::Count, "1, with the version of the program."),
     ("anomalyd_uptime_seconds", Unit::Seconds, "Seconds since the process began its work."),
     ("anomalyd_state_free_bytes", Unit::Bytes, "Free bytes of the filesystem that holds ledger and reports."),
@@ -136,10 +153,9 @@ impl Exporter {
     /// All numbers as they are now.
     pub fn render(&self, board: &Board) -> String {
         self.copy_run(board);
-        for tally in board.progress.tallies() {
-            self.copy_pipeline(&tally);
-        }
-        self.handle.render()
+        let tallies = board.progress.tallies();
+        tallies.iter().for_each(|tally| self.copy_pipeline(tally));
+        self.handle.render() + &models_in_use(&tallies)
     }
 
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], value: u64) {
@@ -153,11 +169,19 @@ impl Exporter {
     fn copy_run(&self, board: &Board) {
         let truth = |yes: bool| f64::from(u8::from(yes));
         let conditions = board.conditions_ever();
-        self.gauge("anomalyd_ready", &[], truth(conditions.iter().all(|(_, held)| !held)));
+        self.gauge("anomalyd_ready", &[], truth(conditions.iter().all(|(reason, held)| !held || !reason.hinders())));
         self.gauge("anomalyd_healthy", &[], truth(board.stuck().is_empty()));
         for (reason, held) in conditions {
-            self.gauge("anomalyd_condition", &[("reason", &reason)], truth(held));
+            let pipeline = reason.pipeline().map(|pipeline| ("pipeline", pipeline));
+            let labels: Vec<_> = [("reason", reason.word())].into_iter().chain(pipeline).collect();
+            self.gauge("anomalyd_condition", &labels, truth(held));
         }
+        let Configuration { loaded_at, refused, reloads_succeeded, reloads_failed, .. } = board.reloads.configuration();
+        self.gauge("anomalyd_config_last_reload_successful", &[], truth(refused.is_none()));
+        let loaded_s = loaded_at.timestamp_millis() as f64 / 1e3;
+        self.gauge("anomalyd_config_last_reload_success_timestamp_seconds", &[], loaded_s);
+        self.count("anomalyd_reloads_total", &[("outcome", "success")], reloads_succeeded);
+        self.count("anomalyd_reloads_total", &[("outcome", "failure")], reloads_failed);
         for (name, depth) in board.depths() {
             match name.strip_prefix("bytes_of_") {
                 Some(budget) => self.gauge("anomalyd_budget_held_bytes", &[("budget", budget)], depth as f64),
@@ -190,20 +214,36 @@ impl Exporter {
         for (reason, count) in tally.rejections() {
             self.count("anomalyd_rejected_total", &[labels[0], ("reason", reason)], count);
         }
-        let waiting = if tally.watched.load(Relaxed) { tally.waiting.load(Relaxed) } else { 0 };
-        self.gauge("anomalyd_inbox_waiting_files", &labels, waiting as f64);
+        let of_watched = |files: &AtomicU64| if tally.watched.load(Relaxed) { files.load(Relaxed) as f64 } else { 0.0 };
+        self.gauge("anomalyd_inbox_waiting_files", &labels, of_watched(&tally.waiting));
+        self.gauge("anomalyd_after_waiting_files", &labels, of_watched(&tally.owed));
         self.gauge("anomalyd_files_under_way", &labels, tally.under_way() as f64);
         if let Some(at) = tally.last_commit() {
             self.gauge("anomalyd_last_commit_timestamp_seconds", &labels, at.timestamp_millis() as f64 / 1e3);
             self.gauge("anomalyd_last_commit_age_seconds", &labels, super::board::age_s(at));
         }
-        for (model, is_current) in tally.models() {
-            // As many digits as tell models apart.
-            let digest = model.digest.get(..12).unwrap_or(&model.digest);
-            let labels = [labels[0], ("model_version", model.version.as_str()), ("model_digest", digest)];
-            self.gauge("anomalyd_model_info", &labels, f64::from(u8::from(is_current)));
-        }
     }
+}
+
+/// The models in use, and none that were: what the recorder has been told of it shows for ever, and a service that runs for years
+/// is given many models.
+fn models_in_use(tallies: &[Arc<Tally>]) -> String {
+    let mut text =
+        String::from("# HELP anomalyd_model_info 1, with the model in use.\n# TYPE anomalyd_model_info gauge\n");
+    for tally in tallies {
+        let Some(model) = tally.model() else { continue };
+        // As many digits as tell models apart.
+        let digest = model.digest.get(..12).unwrap_or(&model.digest);
+        let labels = [("pipeline", &*tally.pipeline), ("model_version", &*model.version), ("model_digest", digest)];
+        let labels = labels.map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).join(",");
+        text += &format!("anomalyd_model_info{{{labels}}} 1\n");
+    }
+    text + "\n"
+}
+
+/// A label's value as the format wants it.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 impl std::fmt::Debug for Exporter {

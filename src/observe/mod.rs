@@ -10,6 +10,7 @@ pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod process;
+pub mod reloads;
 pub mod settings;
 pub mod socket;
 pub mod tally;

@@ -38,6 +38,8 @@ pub struct Tally {
     pub waiting: AtomicU64,
     /// Whether there are more than [`Self::waiting`]: a large inbox is taken in portions.
     pub waiting_more: AtomicBool,
+    /// Files in the inbox whose rows are committed and for which `[after]` has not been done yet.
+    pub owed: AtomicU64,
     /// Whether the pipeline is watched: a reload may let one go.
     pub watched: AtomicBool,
     /// How long the work takes.
@@ -61,8 +63,7 @@ struct Rest {
     before: Option<[u64; 4]>,
     /// Rows in `rejected` by reason.
     rejected: BTreeMap<&'static str, u64>,
-    /// The models used so far; the last is in use.
-    models: Vec<Model>,
+    model: Option<Model>,
     last_error: Option<(i64, String)>,
     /// Seconds from found to committed of the last files.
     latencies: VecDeque<f64>,
@@ -85,6 +86,7 @@ impl Tally {
             retries: zero(),
             waiting: zero(),
             waiting_more: AtomicBool::default(),
+            owed: zero(),
             watched: AtomicBool::new(true),
             timings,
             committed_ms: AtomicI64::default(),
@@ -118,18 +120,12 @@ impl Tally {
 
     /// Names the model in use from now on.
     pub fn set_model(&self, version: &str, digest: &str) {
-        let model = Model { version: version.into(), digest: digest.into() };
-        let mut rest = self.lock();
-        rest.models.retain(|known| *known != model);
-        rest.models.push(model);
+        self.lock().model = Some(Model { version: version.into(), digest: digest.into() });
     }
 
-    /// The models used so far, and whether each is in use.
-    pub fn models(&self) -> Vec<(Model, bool)> {
-        let models = self.lock().models.clone();
-        let last = models.len().wrapping_sub(1);
-        let watched = self.watched.load(Relaxed);
-        models.into_iter().enumerate().map(|(at, model)| (model, at == last && watched)).collect()
+    /// The model in use; none where the pipeline is not watched any more.
+    pub fn model(&self) -> Option<Model> {
+        self.lock().model.clone().filter(|_| self.watched.load(Relaxed))
     }
 
     /// Adds committed rows: scored, flagged, and the reason of each that was rejected.
@@ -262,12 +258,11 @@ mod tests {
         tally.set_before(|_| panic!("it is known")).unwrap();
         tally.add_rows(3, 0, ["truncated"].into_iter());
         assert_eq!((tally.totals(), tally.last_error().unwrap().0), ([10, 2, 2, 4], 1));
-        for version in ["1", "2", "1"] {
+        for version in ["1", "2"] {
             tally.set_model(version, "d");
         }
-        let models: Vec<_> = tally.models().into_iter().map(|(model, current)| (model.version, current)).collect();
-        assert_eq!(models, [("2".to_string(), false), ("1".to_string(), true)]);
+        assert_eq!(tally.model().unwrap().version, "2");
         tally.watched.store(false, Relaxed);
-        assert!(tally.models().iter().all(|(_, current)| !current), "let go by a reload");
+        assert_eq!(tally.model(), None, "let go by a reload");
     }
 }

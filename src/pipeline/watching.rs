@@ -65,10 +65,15 @@ impl After {
         if rejected { &self.rejected } else { &self.scored }
     }
 
-    /// The folders that files are moved to.
-    pub fn archives(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.scored, &self.rejected].into_iter().filter_map(|action| match action {
-            Action::Move(folder) => Some(folder),
+    /// The key of the action for a file, as messages name it.
+    pub fn key(rejected: bool) -> &'static str {
+        if rejected { "[after] rejected" } else { "[after] scored" }
+    }
+
+    /// The folders that files are moved to, with the key that names each.
+    pub fn archives(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        [false, true].into_iter().filter_map(|rejected| match self.of(rejected) {
+            Action::Move(folder) => Some((Self::key(rejected), folder)),
             Action::Leave | Action::Delete => None,
         })
     }

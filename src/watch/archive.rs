@@ -1,32 +1,25 @@
 //! What becomes of a file that has been scored: it is deleted, or moved below an archive folder, keeping its path. Never one that
 //! has changed since, and nothing is overwritten.
 
+mod entry;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
-use rustix::fs::{openat, openat2, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat, openat2, unlinkat};
 use rustix::io::Errno;
 
 use super::Stat;
+use entry::{FOLDER, NEW, Place, READ, each_piece, gone, hidden, numbered, rename_new, stat_at};
 
 /// Names tried for a file whose own is taken in the archive.
 const NAMES: u32 = 10_000;
-/// Bytes of a file's name that its hidden one keeps, so that the longest name has one.
-const KEPT: usize = 200;
-/// The number of the next hidden name: no two threads of this process share one.
-static HIDDEN: AtomicU64 = AtomicU64::new(0);
-const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::CLOEXEC);
 
 /// A file in an inbox, as it was when it was scored.
-#[derive(Debug)]
 pub struct Scored<'a> {
     /// The inbox.
     pub inbox: &'a Path,
@@ -38,6 +31,8 @@ pub struct Scored<'a> {
     pub digest: Option<[u8; 32]>,
     /// The ending of the marker that goes with it.
     pub marker: Option<&'a str>,
+    /// Is called whenever a piece of a large file has come through.
+    pub step: &'a dyn Fn(),
 }
 
 /// What came of it.
@@ -55,7 +50,7 @@ impl Scored<'_> {
     /// # Errors
     /// The file or its folder cannot be written.
     pub fn delete(&self) -> io::Result<Outcome> {
-        let (folder, base) = self.folder()?;
+        let Some((folder, base)) = self.folder()? else { return Ok(Outcome::Changed) };
         if !self.is_same(&folder, base)? {
             return Ok(Outcome::Changed);
         }
@@ -73,7 +68,7 @@ impl Scored<'_> {
     /// # Errors
     /// The file, its folder or the archive cannot be written; the file is then still in the inbox.
     pub fn move_to(&self, archive: &Path) -> io::Result<Outcome> {
-        let (folder, base) = self.folder()?;
+        let Some((folder, base)) = self.folder()? else { return Ok(Outcome::Changed) };
         let place = archive.join(self.name.parent().unwrap_or(Path::new("")));
         let to = Place::make(archive, &place)?;
         for number in 0..NAMES {
@@ -101,18 +96,21 @@ impl Scored<'_> {
         Err(io::Error::other(format!("{NAMES} names like it are taken in {}", place.display())))
     }
 
-    /// The folder it lies in, reached without a link below the inbox, and its name there.
-    fn folder(&self) -> io::Result<(OwnedFd, &OsStr)> {
+    /// The folder it lies in, reached without a link below the inbox, and its name there; `None` where that folder is gone.
+    fn folder(&self) -> io::Result<Option<(OwnedFd, &OsStr)>> {
         let base = self.name.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let inbox = openat(CWD, self.inbox, FOLDER, Mode::empty())?;
         let parent = self.name.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let Some(parent) = parent else { return Ok((inbox, base)) };
+        let Some(parent) = parent else { return Ok(Some((inbox, base))) };
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        match openat2(&inbox, parent, FOLDER, Mode::empty(), resolve) {
-            Err(Errno::NOSYS | Errno::PERM) => {
-                Ok((openat(&inbox, parent, FOLDER | OFlags::NOFOLLOW, Mode::empty())?, base))
-            }
-            opened => Ok((opened?, base)),
+        let opened = match openat2(&inbox, parent, FOLDER, Mode::empty(), resolve) {
+            Err(Errno::NOSYS | Errno::PERM) => openat(&inbox, parent, FOLDER | OFlags::NOFOLLOW, Mode::empty()),
+            opened => opened,
+        };
+        match opened {
+            // Taken away as a whole.
+            Err(Errno::NOENT) => Ok(None),
+            opened => Ok(Some((opened?, base))),
         }
     }
 
@@ -211,7 +209,7 @@ impl Scored<'_> {
     fn copy_to(&self, folder: &OwnedFd, base: &OsStr, mut copy: File) -> io::Result<bool> {
         let mut source = File::from(openat(folder, base, READ, Mode::empty())?);
         let meta = source.metadata()?;
-        let digest = each_piece(&mut source, &mut |piece| copy.write_all(piece))?;
+        let digest = each_piece(&mut source, self.step, &mut |piece| copy.write_all(piece))?;
         copy.set_permissions(meta.permissions())?;
         copy.set_times(std::fs::FileTimes::new().set_accessed(meta.accessed()?).set_modified(meta.modified()?))?;
         copy.sync_all()?;
@@ -223,59 +221,12 @@ impl Scored<'_> {
         if stat_at(to, name)?.is_none_or(|there| there.size != self.stat.size) {
             return Ok(false);
         }
-        let digest =
-            |folder, name| each_piece(&mut File::from(openat(folder, name, READ, Mode::empty())?), &mut |_| Ok(()));
+        let digest = |folder, name| {
+            let mut file = File::from(openat(folder, name, READ, Mode::empty())?);
+            each_piece(&mut file, self.step, &mut |_| Ok(()))
+        };
         let own = self.digest.map_or_else(|| digest(folder, base), Ok)?;
         Ok(digest(to, name)? == own)
-    }
-}
-
-/// A folder of the archive.
-struct Place {
-    folder: OwnedFd,
-    /// The folders above it whose entries may be new.
-    parents: Vec<PathBuf>,
-}
-
-impl Place {
-    /// Makes the folder at `path`, with what is missing of the way to it.
-    fn make(archive: &Path, path: &Path) -> io::Result<Self> {
-        let stands = archive.ancestors().find(|folder| folder.is_dir()).unwrap_or(archive);
-        std::fs::create_dir_all(path)?;
-        // All of them, not the missing alone: another thread may have made one and not synced it yet.
-        let parents = path.ancestors().skip(1).take_while(|parent| parent.starts_with(stands));
-        Ok(Self { folder: openat(CWD, path, FOLDER, Mode::empty())?, parents: parents.map(PathBuf::from).collect() })
-    }
-
-    /// Makes its entries durable, and the way to it.
-    fn sync(&self) -> io::Result<()> {
-        sync(&self.folder)?;
-        self.parents.iter().try_for_each(|parent| File::open(parent)?.sync_all())
-    }
-}
-
-/// What a regular file is; `None` where there is none.
-fn stat_at(folder: &OwnedFd, name: &OsStr) -> io::Result<Option<Stat>> {
-    match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile => Ok(Some(Stat {
-            size: found.st_size as u64,
-            mtime_ns: found.st_mtime * 1_000_000_000 + found.st_mtime_nsec as i64,
-            inode: found.st_ino,
-        })),
-        Ok(_) | Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Renames, unless the new name is taken. A filesystem that cannot promise that (NFS) is asked before.
-fn rename_new(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr) -> Result<(), Errno> {
-    match renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS) => match statat(to, new, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => Err(Errno::EXIST),
-            Err(Errno::NOENT) => renameat(from, old, to, new),
-            Err(error) => Err(error),
-        },
-        renamed => renamed,
     }
 }
 
@@ -289,62 +240,6 @@ fn move_marker(folder: &OwnedFd, marker: &OsStr, to: &OwnedFd, name: &[u8]) -> i
 
 fn marker_ending<'a>(marker: &'a OsStr, base: &OsStr) -> &'a [u8] {
     &marker.as_bytes()[base.len()..]
-}
-
-/// A name that nobody has and no inbox looks at: `.frame.fits.4711-0.anomalyd`.
-fn hidden(folder: &OwnedFd, base: &OsStr) -> io::Result<OsString> {
-    let kept = &base.as_bytes()[..base.len().min(KEPT)];
-    loop {
-        let ending = format!(".{}-{}.anomalyd", std::process::id(), HIDDEN.fetch_add(1, Ordering::Relaxed));
-        let name = OsString::from_vec([b".", kept, ending.as_bytes()].concat());
-        match statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(name),
-            // Left by a process of the same number that was killed.
-            Ok(_) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// `frame.fits`, `frame.1.fits`, `frame.2.fits`, ...
-fn numbered(base: &OsStr, number: u32) -> OsString {
-    if number == 0 {
-        return base.to_os_string();
-    }
-    let path = PathBuf::from(base);
-    let mut name = path.file_stem().unwrap_or(base).to_os_string();
-    name.push(format!(".{number}"));
-    if let Some(ending) = path.extension() {
-        name.push(".");
-        name.push(ending);
-    }
-    name
-}
-
-/// Reads a file piece by piece; BLAKE3 of it.
-fn each_piece(file: &mut File, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<[u8; 32]> {
-    let (mut hasher, mut piece) = (blake3::Hasher::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(*hasher.finalize().as_bytes()),
-            read => {
-                hasher.update(&piece[..read]);
-                take(&piece[..read])?;
-            }
-        }
-    }
-}
-
-fn sync(folder: &OwnedFd) -> io::Result<()> {
-    File::from(openat(folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?).sync_all()
-}
-
-/// It is no failure that there is nothing to be deleted.
-fn gone(deleted: Result<(), Errno>) -> io::Result<()> {
-    match deleted {
-        Err(Errno::NOENT) | Ok(()) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]

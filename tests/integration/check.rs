@@ -164,5 +164,6 @@ fn an_archive_that_cannot_be_written_is_refused() {
     house.write_pipeline("[after]\nscored = { move = \"/no/such/archive\" }\n");
     let (code, text) = lines(&house.run(&["check"]));
     assert_eq!(code, 6, "{text}");
-    assert!(text.contains("error: /no/such/archive") && text.contains("ReadWritePaths="), "{text}");
+    assert!(text.contains("digits.toml: [after] scored moves files to /no/such/archive: No such file"), "{text}");
+    assert!(text.contains("ReadWritePaths="), "{text}");
 }

@@ -378,3 +378,87 @@ fn the_service_manager_hears_starting_ready_counts_and_stopping() {
     hear("STOPPING=1");
     assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
 }
+
+/// How often a line with these words stands in the log.
+fn count_in_log(daemon: &Daemon, words: &str) -> usize {
+    std::fs::read_to_string(&daemon.log).unwrap().lines().filter(|line| line.contains(words)).count()
+}
+
+/// Asks for `/status` until it is as wanted.
+fn wait_for_status(house: &House, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    let started = Instant::now();
+    loop {
+        let status = serde_json::from_str(&ask_socket(house, "/status").1).unwrap();
+        if wanted(&status) {
+            return status;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "{status}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_refused_reload_is_said_until_one_succeeds() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let daemon = house.start();
+    let first = wait_for_status(&house, |status| status["ready"] == true);
+    assert_eq!((&first["configuration"]["refused"], first["conditions"].as_array().unwrap().len()), (&().into(), 0));
+    house.write_pipeline("no_such_key = 1\n");
+    daemon.signal(rustix::process::Signal::HUP);
+    let status = wait_for_status(&house, |status| status["configuration"]["reloads_failed"] == 1);
+    assert_eq!((&status["ready"], &status["conditions"][0]["reason"]), (&true.into(), &"reload_failed".into()));
+    assert_eq!(status["configuration"]["loaded_at"], first["configuration"]["loaded_at"]);
+    assert!(status["configuration"]["refused"].as_str().unwrap().contains("no_such_key"), "{status}");
+    assert_eq!(ask_socket(&house, "/readyz").0, 200, "what runs is fit");
+    let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
+    let second = text.lines().nth(1).unwrap();
+    assert!(text.starts_with("running and ready") && second.contains("reload_failed since"), "{text}");
+    assert!(second.contains("digits.toml:") && second.contains("no_such_key"), "with file, line and key: {text}");
+
+    house.write_pipeline("rescan_s = 5\n");
+    daemon.signal(rustix::process::Signal::HUP);
+    let status = wait_for_status(&house, |status| status["configuration"]["reloads_succeeded"] == 1);
+    assert_eq!((&status["configuration"]["refused"], &status["conditions"][0]), (&().into(), &().into()));
+}
+
+#[test]
+fn an_archive_that_fails_is_said_once_and_scoring_goes_on() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let archive = house.path("archive");
+    std::fs::create_dir(&archive).unwrap();
+    house.write_pipeline(&format!("rescan_s = 1\n[after]\nscored = {{ move = {archive:?} }}\n"));
+    let daemon = house.start();
+    std::fs::rename(&archive, house.path("moved")).unwrap();
+    std::fs::write(&archive, "no folder").unwrap();
+    for index in 0..3 {
+        std::fs::write(house.path(&format!("inbox/{index}.png")), image(index)).unwrap();
+    }
+    house.wait_for(3);
+    let wait = |status: &serde_json::Value| status["pipelines"]["digits"]["after_waiting"] == 3;
+    let status = wait_for_status(&house, |status| wait(status) && status["conditions"][0]["detail"].is_string());
+    let held = &status["conditions"][0];
+    assert_eq!((&held["reason"], &held["hinders"]), (&"after_failing:digits".into(), &false.into()), "{status}");
+    let detail = held["detail"].as_str().unwrap();
+    assert!(detail.contains("[after] scored") && detail.contains(archive.to_str().unwrap()), "{detail}");
+    let (_, metrics) = ask_socket(&house, "/metrics");
+    assert_eq!(samples(&metrics)["anomalyd_after_waiting_files{pipeline=\"digits\"}"], 3.0);
+    std::fs::write(house.path("inbox/3.png"), image(3)).unwrap();
+    house.wait_for(4);
+
+    std::fs::remove_file(&archive).unwrap();
+    std::fs::create_dir(&archive).unwrap();
+    wait_for_status(&house, |status| status["conditions"][0].is_null());
+    let started = Instant::now();
+    while std::fs::read_dir(&archive).unwrap().count() < 4 {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(count_in_log(&daemon, "[after] cannot be done"), 1);
+    assert_eq!(count_in_log(&daemon, "[after] can be done again"), 1);
+}

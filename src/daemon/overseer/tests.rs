@@ -1,4 +1,9 @@
+use std::path::Path;
+use std::sync::Mutex;
+
 use super::*;
+use crate::daemon::access::Access;
+use crate::daemon::owed::Owed;
 use crate::daemon::work::Work;
 use crate::watch::Stat;
 
@@ -8,14 +13,15 @@ struct House {
     events: tokio::sync::mpsc::UnboundedReceiver<Ended>,
 }
 
+/// The inbox of each lane is named like it.
 fn house(lanes: &[&str]) -> House {
     let state = tempfile::tempdir().unwrap();
     work::left_behind(state.path()).unwrap();
     let (sender, events) = tokio::sync::mpsc::unbounded_channel();
-    let inboxes = lanes.iter().map(|lane| Access::new(lane)).collect();
+    let accesses = lanes.iter().map(|lane| Access::inbox(lane, &Path::new("/").join(lane))).collect();
     let overseer = Overseer {
         posts: Arc::default(),
-        inboxes: Arc::new(Mutex::new(inboxes)),
+        accesses: Arc::new(Mutex::new(accesses)),
         condition: Arc::default(),
         patience: Patience { decode_s: 5.0, score_s: 40.0 },
         state: state.path().to_path_buf(),
@@ -29,6 +35,11 @@ fn house(lanes: &[&str]) -> House {
     House { state, overseer, events }
 }
 
+/// The thread asks the filesystem of `/far`.
+fn reach_far(post: &Post) {
+    post.say(Doing::Reach { place: Path::new("/far").into(), path: "/far/a".into() });
+}
+
 fn work_on(post: &Post) {
     post.say(Doing::Work { source: "cube.fits".into(), frame: 7 });
 }
@@ -37,22 +48,63 @@ fn work_on(post: &Post) {
 fn an_inbox_that_does_not_answer_is_unreachable_until_it_does() {
     let House { mut overseer, .. } = house(&["far", "near"]);
     let reader = overseer.posts.post("decode-0");
-    reader.say(Doing::Reach { lane: "far".into(), path: "/far/a".into() });
+    reach_far(&reader);
     overseer.look(1.0);
     assert!(overseer.condition.list().is_empty());
     overseer.look(STALL_S);
     let held = overseer.condition.list();
     assert_eq!(held[0].reason, Reason::InboxUnreachable("far".into()));
     assert!(held[0].detail.contains("/far/a"), "{held:?}");
-    reader.say(Doing::Reach { lane: "far".into(), path: "/far/a".into() });
+    reach_far(&reader);
     overseer.look(1.0);
     assert!(overseer.condition.list().is_empty(), "it has answered");
-    overseer.inboxes.lock().unwrap()[1].say(Some("no such folder".into()));
+    overseer.accesses.lock().unwrap()[1].say(Some("no such folder".into()));
     overseer.look(1.0);
     assert_eq!(overseer.condition.list()[0].reason, Reason::InboxUnreachable("near".into()));
-    overseer.inboxes.lock().unwrap().pop();
+    overseer.accesses.lock().unwrap().pop();
     overseer.look(1.0);
     assert!(overseer.condition.list().is_empty(), "the lane is no longer fed");
+}
+
+#[test]
+fn an_inbox_is_not_blamed_for_the_one_that_the_pipeline_had_before() {
+    let House { mut overseer, .. } = house(&["far"]);
+    let reader = overseer.posts.post("decode-0");
+    reach_far(&reader);
+    overseer.look(1.0);
+    overseer.look(STALL_S);
+    assert_eq!(overseer.condition.list().len(), 1);
+    overseer.accesses.lock().unwrap()[0] = Access::inbox("far", Path::new("/elsewhere"));
+    let beats = overseer.progress.decode.beats();
+    overseer.look(1000.0);
+    assert!(overseer.condition.list().is_empty(), "the thread still hangs over the old one");
+    assert_ne!(overseer.progress.decode.beats(), beats, "nor is the stage, which goes on without the thread");
+}
+
+#[test]
+fn an_archive_that_does_not_answer_is_said_and_hinders_nobody() {
+    let House { mut overseer, .. } = house(&["near"]);
+    let owed = Owed::new(overseer.progress.tally("near"));
+    let places = vec![("[after] scored", Path::new("/far").into()), ("[after] rejected", Path::new("/bin").into())];
+    overseer.accesses.lock().unwrap().push(Access::after("near", places, owed.clone()));
+    let hand = overseer.posts.post("after-near");
+    reach_far(&hand);
+    owed.wait(Path::new("a"), true);
+    overseer.look(1.0);
+    overseer.look(STALL_S);
+    let held = overseer.condition.list();
+    assert_eq!((held.len(), &held[0].reason), (1, &Reason::AfterFailing("near".into())));
+    let detail = &held[0].detail;
+    assert!(detail.starts_with("[after] scored: /far/a has not answered for 30 s; 1 scored"), "{detail}");
+    assert!(overseer.condition.hindrances().is_empty());
+    hand.say(Doing::Rest);
+    owed.fail(Path::new("a"), "[after] rejected: cannot delete a: no rights".into());
+    overseer.look(1.0);
+    assert_eq!(overseer.condition.list()[0].since, held[0].since, "one condition, said once");
+    assert!(overseer.condition.list()[0].detail.contains("no rights"));
+    owed.end(Path::new("a"));
+    overseer.look(1.0);
+    assert!(overseer.condition.list().is_empty());
 }
 
 #[test]

@@ -24,7 +24,14 @@ impl House {
     }
 
     fn scored<'a>(&'a self, name: &'a str, stat: Stat) -> Scored<'a> {
-        Scored { inbox: self.inbox.path(), name: Path::new(name), stat, digest: None, marker: Some(".done") }
+        Scored {
+            inbox: self.inbox.path(),
+            name: Path::new(name),
+            stat,
+            digest: None,
+            marker: Some(".done"),
+            step: &|| (),
+        }
     }
 
     fn archived(&self, name: &str) -> Option<Vec<u8>> {
@@ -120,6 +127,32 @@ fn a_file_is_deleted_with_its_marker() {
     assert_eq!(house.scored("a", stat).delete().unwrap(), Outcome::Done);
     assert!(!house.waits("a") && !house.waits("a.done") && house.waits("b"));
     assert_eq!(house.scored("a", stat).delete().unwrap(), Outcome::Changed, "it is gone already");
+}
+
+#[test]
+fn a_file_whose_folder_is_gone_is_no_failure_and_an_inbox_that_is_gone_is() {
+    let house = House::new(false);
+    let stat = house.write("night/a", b"x");
+    std::fs::remove_dir_all(house.inbox.path().join("night")).unwrap();
+    assert_eq!(house.scored("night/a", stat).delete().unwrap(), Outcome::Changed);
+    assert_eq!(house.scored("night/a", stat).move_to(house.archive.path()).unwrap(), Outcome::Changed);
+    std::fs::remove_dir_all(house.inbox.path()).unwrap();
+    assert!(house.scored("night/a", stat).delete().is_err());
+}
+
+#[test]
+fn a_large_file_comes_through_in_steps() {
+    let house = House::new(true);
+    if !house.are_apart() {
+        println!("one filesystem only: not tested");
+        return;
+    }
+    let stat = house.write("a", &vec![7; 5 << 20]);
+    let steps = std::cell::Cell::new(0);
+    let step = || steps.set(steps.get() + 1);
+    let scored = Scored { step: &step, ..house.scored("a", stat) };
+    assert_eq!(scored.move_to(house.archive.path()).unwrap(), Outcome::Done);
+    assert!(steps.get() >= 5, "{}", steps.get());
 }
 
 #[test]
