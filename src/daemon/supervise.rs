@@ -93,13 +93,16 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
         ledger.lose_patience();
         let _looking = space.keep_looking()?;
         remember(&settings.state, &crew.progress)?;
+        // Before the first file is in hand: an end that nobody hears leaves notes.
+        let signals =
+            [listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?];
         crew.feed(&lanes, &orders.intake, &suspects)?;
         let lasting = matches!(orders.intake, Intake::Watch { once: false });
         let _upkeep = lasting.then(|| Upkeep::start(settings, &crew.gate, &sender, &space)).transpose()?;
         board.condition.clear(&Reason::Starting);
         info!(models = %describe(&lanes), state = %settings.state.display(), "ready");
         notify(&[NotifyState::Ready]);
-        Shift { settings, orders, crew, ledger, suspects, events, lanes, board, server }.wait().await
+        Shift { settings, orders, crew, ledger, suspects, events, lanes, board, server }.wait(signals).await
     });
     if !outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Hung) {
         work::blame_nobody(&settings.state);
@@ -150,9 +153,7 @@ struct Shift<'a> {
 }
 
 impl Shift<'_> {
-    async fn wait(mut self) -> Result<Summary> {
-        let [mut terminate, mut interrupt, mut reload] =
-            [listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?];
+    async fn wait(mut self, [mut terminate, mut interrupt, mut reload]: [Signal; 3]) -> Result<Summary> {
         let pace = Duration::from_millis(if self.orders.view.is_some() { 100 } else { 1000 });
         let mut tick = tokio::time::interval(pace);
         let (mut stopping, mut failure): (Option<Instant>, Option<Failure>) = (None, None);
@@ -231,6 +232,7 @@ impl Shift<'_> {
         }
         info!(unfinished = self.crew.progress.under_way(), grace_s = self.settings.grace_s, "draining");
         notify(&[NotifyState::Stopping]);
+        work::stops(&self.settings.state);
         self.crew.condition.set(Reason::Draining, "told to stop");
         *stopping = Some(Instant::now());
         self.crew.stop(Duration::from_secs(self.settings.grace_s).mul_f64(DRAIN_SHARE));

@@ -2,7 +2,8 @@
 //!
 //! A worker overwrites its own small file before and after each piece of work, without any sync: the page cache outlives the
 //! process. A note names the boot it was made in, since some reach the disk by themselves: for what a power cut or a reboot ended
-//! no file is to blame, unless a worker had hung over it. An orderly end, even by a failing disk, leaves no notes.
+//! no file is to blame, unless a worker had hung over it. Nor is one to blame for the end of a process that had been told to stop:
+//! who told it may have lost patience. An orderly end, even by a failing disk, leaves no notes.
 //!
 //! What stands in a note when a process dies need not be to blame: it may have been killed from outside, or by another file. So
 //! a file goes alone after its first death, frame by frame, and a death over later frames than the last one starts the count
@@ -27,6 +28,9 @@ pub const SCORE: &str = "score";
 const STALLED_AT: u64 = 4;
 /// Names this boot where `/proc/sys` is hidden; the units set it.
 const BOOT: &str = "ANOMALYD_BOOT_ID";
+
+/// Stands among the notes of a process that was told to stop.
+const STOPPING: &str = "stopping";
 
 /// 128 random bits of this boot; nothing where nobody tells.
 type Boot = [u8; 16];
@@ -56,10 +60,11 @@ fn left_behind_at(state: &Path, boot: &Boot) -> Result<Vec<Suspect>> {
     let folder = folder(state);
     std::fs::create_dir_all(&folder).map_err(|error| Failure::io(&folder, error))?;
     let entries = std::fs::read_dir(&folder).map_err(|error| Failure::io(&folder, error))?;
+    let was_stopping = folder.join(STOPPING).exists();
     let mut held: Vec<Suspect> = Vec::new();
     for entry in entries.flatten() {
         let suspects = std::fs::read(entry.path()).ok().and_then(|bytes| parse(&bytes, boot)).unwrap_or_default();
-        for suspect in suspects {
+        for suspect in suspects.into_iter().filter(|suspect| suspect.stalled || !was_stopping) {
             // One worker may have decoded its next frames while another scored those before.
             match held.iter_mut().find(|other| other.path == suspect.path && other.pipeline == suspect.pipeline) {
                 Some(other) => {
@@ -73,6 +78,12 @@ fn left_behind_at(state: &Path, boot: &Boot) -> Result<Vec<Suspect>> {
     }
     held.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(held)
+}
+
+/// Notes that the process has been told to stop.
+pub fn stops(state: &Path) {
+    // Where it cannot be written there may be blame, no more.
+    let _ = File::create(folder(state).join(STOPPING));
 }
 
 /// Takes all notes away: an orderly end blames nobody.
@@ -254,6 +265,22 @@ mod tests {
         assert_eq!(kill(boot, true, other), [suspect(b"a", (2, 5), true)]);
         assert_eq!(kill(unknown, false, other).len(), 1);
         assert_eq!(kill(boot, false, unknown).len(), 1);
+    }
+
+    #[test]
+    fn who_was_told_to_stop_and_killed_blames_nobody_but_who_hung() {
+        let (state, posts) = (tempfile::tempdir().unwrap(), Posts::default());
+        for (told, hung, count) in [(true, false, 0), (false, false, 1), (true, true, 1)] {
+            left_behind(state.path()).unwrap();
+            Work::new(state.path(), SCORE, &posts).unwrap().begin(&[("digits", b"a", STAT, 2, 5)]);
+            if hung {
+                blame_alone(state.path(), SCORE);
+            }
+            if told {
+                stops(state.path());
+            }
+            assert_eq!(left_behind(state.path()).unwrap().len(), count, "told: {told}, hung: {hung}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Many files of one content, and tries that must not be lost.
+//! Many files of one content; tries that must not be lost, and others that must not count.
 
 use super::*;
 use crate::ledger::{Ledger, Suspect};
@@ -63,4 +63,20 @@ fn a_frame_that_is_scored_between_does_not_hide_the_one_a_worker_hangs_over() {
     }
     assert_eq!(deaths, 3);
     assert_eq!(rejected(&house), ["hangs.npy"]);
+}
+
+#[test]
+fn a_process_that_is_told_to_stop_and_then_killed_blames_no_file() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let house = House::new();
+    std::fs::write(house.inbox().join("parks.npy"), crash::cube([98])).unwrap();
+    let mut child = spawn_victim(&house);
+    let notes = house.settings.state.join("work");
+    let in_hand = |bytes: Vec<u8>| bytes.starts_with(&[1]) && bytes.windows(5).any(|name| name == b"parks");
+    wait_until("its frame is in hand", || std::fs::read(notes.join("score")).is_ok_and(in_hand));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    wait_until("it has heard", || notes.join("stopping").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(work::left_behind(&house.settings.state).unwrap().is_empty());
 }
