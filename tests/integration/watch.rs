@@ -52,20 +52,12 @@ impl House {
 
     /// Waits until `status` counts this many scored frames.
     pub fn wait_for(&self, scored: u64) {
-        let started = Instant::now();
-        while self.status()["pipelines"]["digits"]["scored"] != scored {
-            assert!(started.elapsed() < Duration::from_secs(20), "{}", self.status());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_until(&format!("{scored} frames are scored"), || self.status()["pipelines"]["digits"]["scored"] == scored);
     }
 
     /// Waits until `status` counts a scored frame.
     pub fn wait_for_some(&self) {
-        let started = Instant::now();
-        while self.status()["pipelines"]["digits"]["scored"] == 0 {
-            assert!(started.elapsed() < Duration::from_secs(20), "{}", self.status());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_until("a frame is scored", || self.status()["pipelines"]["digits"]["scored"] != 0);
     }
 
     /// A running daemon, ready.
@@ -87,11 +79,8 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn wait_for(&self, word: &str) {
-        let started = Instant::now();
-        while !std::fs::read_to_string(&self.log).unwrap().contains(word) {
-            assert!(started.elapsed() < Duration::from_secs(20), "{}", std::fs::read_to_string(&self.log).unwrap());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let log = || std::fs::read_to_string(&self.log).unwrap();
+        wait_until(&format!("the daemon says {word}"), || log().contains(word));
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
@@ -104,6 +93,15 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits for something that must come, however little the machine lets us do.
+pub fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !there() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -212,7 +210,7 @@ fn a_daemon_from_ready_to_drained() {
     house.wait_for(21);
     house.write_pipeline("rescan_s = 5\n");
     daemon.signal(rustix::process::Signal::HUP);
-    std::thread::sleep(Duration::from_millis(500));
+    daemon.wait_for("changes=");
     std::fs::write(house.path("inbox/reloaded.png"), image(31)).unwrap();
     house.wait_for(22);
     daemon.signal(rustix::process::Signal::TERM);

@@ -1,4 +1,4 @@
-"""Counts the rows of `scores` with DuckDB, polars and pyarrow, over and over, until stdin is closed.
+"""Counts the rows of `scores` with DuckDB, polars and pyarrow, over and over, and once more after stdin has been closed.
 
 usage: read_on.py STATE ROWS PAUSE
 
@@ -27,7 +27,7 @@ def counts(folder: Path) -> dict[str, int]:
 
 def main() -> None:
     folder, rows, pause = Path(sys.argv[1]) / "reports" / "scores", int(sys.argv[2]), float(sys.argv[3])
-    over, rounds = threading.Event(), 0
+    over, rounds, last = threading.Event(), 0, False
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     while True:
         seen = counts(folder)
@@ -35,8 +35,9 @@ def main() -> None:
         if rounds == 0:
             print("reading", flush=True)
         rounds += 1
-        if over.wait(pause):
+        if last:
             break
+        last = over.wait(pause)
     print(f"{rounds} rounds")
 
 
