@@ -56,7 +56,9 @@ impl Pulse {
         if stuck.is_empty() {
             info!(stages = self.stuck.join(", "), "the stages move again");
         } else {
-            error!(stages = stuck.join(", "), watchdog = self.watchdog, "a stage does not move");
+            let depths = self.board.depths().into_iter().map(|(name, depth)| format!("{name} {depth}"));
+            let (files, queues) = (self.board.progress.under_way(), depths.collect::<Vec<_>>().join(", "));
+            error!(stages = stuck.join(", "), watchdog = self.watchdog, files, queues, "a stage does not move");
         }
         self.stuck = stuck;
     }
