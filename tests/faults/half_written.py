@@ -51,7 +51,7 @@ class Writers:
         self.ways = {"settle": (*kept, self.reopened, self.replaced, self.while_read), "kept": kept, "marker": (self.with_marker,)}[group]
         self.complete: list[bytes] = []
         self.last: dict[str, bytes] = {}
-        self.late: set[str] = set()
+        self.late: dict[str, str] = {}
 
     def attempt(self, number: int) -> None:
         """One file, in one of the ways."""
@@ -82,7 +82,7 @@ class Writers:
             now = time.monotonic()
             if now - written > 0.75 * SETTLE:
                 with self.lock:
-                    self.late.add(name)
+                    self.late[name] = "had closed it" if reopen else "kept it open"
             written = now
 
     def slowly(self, name, path, first, second, chance) -> list[bytes]:
@@ -132,7 +132,7 @@ class Writers:
                 file.write(second[start : start + (1 << 18)])
         if time.monotonic() - begun > 0.75 * SETTLE:
             with self.lock:
-                self.late.add(name)
+                self.late[name] = "kept it open"
         return [first, second]
 
     def with_marker(self, name, path, first, second, chance) -> list[bytes]:
@@ -227,10 +227,10 @@ def attempts(work: Path, tally: Tally, group: str, watch: str, tries: int) -> No
         tally.fault(f"{group}: {len(unexcused)} rows from half-written files: {unexcused[:5]}")
     tally.doubled += house.rows().total() - len(house.rows())
     tally.tries += len(writers.last) - len(writers.late)
-    tally.note(
-        f"{group}: {len(writers.last)} files, {len(writers.late)} of them by a writer that was held up; rows from half-written ones: "
-        f"{len(unexcused)}, and {len(half) - len(unexcused)} where the writer was held up"
-    )
+    tally.note(f"{group}: {len(writers.last)} files, {len(half)} rows from half-written ones")
+    for what in sorted(set(writers.late.values())):
+        names = {name for name, how in writers.late.items() if how == what}
+        tally.note(f"{group}: {len(names)} files by a writer that was held up and {what}: {sum(source in names for source in half)} of these rows")
 
 
 def main() -> int:

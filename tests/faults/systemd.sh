@@ -91,12 +91,11 @@ property() { inside systemctl show -P "$2" "$1"; }
 is() { [ "$(inside systemctl is-active "$1" 2>/dev/null || true)" = "$2" ]; }
 # said UNIT PATTERN [TIMES]: whether its journal has it, so often at least
 said() { [ "$(journal -u "$1" | grep -c -e "$2")" -ge "${3:-1}" ]; }
-restarted() { [ "$(property "$1" NRestarts)" = "$2" ] && is "$1" active; }
+restarted() { [ "$(property "$1" NRestarts)" -ge 1 ] && is "$1" active; }
 
-# until_true SECONDS COMMAND...: polls; false when the time is over.
-until_true() {
-  local end=$((SECONDS + $1))
-  shift
+# eventually COMMAND...: polls; false after minutes, which prove nothing on a machine that does other things.
+eventually() {
+  local end=$((SECONDS + 600))
   until "$@"; do
     [ $SECONDS -lt $end ] || return 1
     sleep 0.2
@@ -135,10 +134,12 @@ boot() {
     exec unshare -m -u -i -n -C -p -f --kill-child bash "$0" --become-systemd "$scratch"
   ) >"$scratch.log" 2>&1 &
   local parent=$!
-  until_true 20 pid_one "$parent" && until_true 40 is basic.target active
+  eventually pid_one "$parent" && eventually up_or_gone "$parent" && kill -0 "$parent" 2>/dev/null
 }
-# The child of unshare, once it is systemd.
+up_or_gone() { is basic.target active || ! kill -0 "$1" 2>/dev/null; }
+# The child of unshare, once it is systemd; there may be none any more.
 pid_one() {
+  kill -0 "$1" 2>/dev/null || return 0
   init=$(pgrep -P "$1" | head -n 1)
   [ -n "$init" ] && [ "$(cat "/proc/$init/comm")" = systemd ]
 }
@@ -159,6 +160,16 @@ lay_out() {
   inside systemd-tmpfiles --create anomalyd.conf
   inside systemctl daemon-reload
 }
+# patience UNIT...: a busy machine stops a service in more than the unit's 45 s.
+patience() {
+  local unit folder
+  for unit in "$@"; do
+    folder=/proc/$init/root/etc/systemd/system/$unit.service.d
+    mkdir -p "$folder"
+    printf '[Service]\nTimeoutStartSec=600\nTimeoutStopSec=600\n' >"$folder/patience.conf"
+  done
+  inside systemctl daemon-reload
+}
 install_it() {
   if [ -n "$package" ]; then
     put 644 "$package" /tmp/anomalyd.deb
@@ -168,6 +179,7 @@ install_it() {
     lay_out
     figures="by hand"
   fi
+  patience anomalyd anomalyd@
   figures+=", $(inside stat -c '%U:%G %a' /var/lib/anomalyd), user $(inside id -u anomalyd)"
   [ "$(inside stat -c '%U:%G %a' /var/lib/anomalyd)" = "anomalyd:anomalyd 750" ]
 }
@@ -177,6 +189,15 @@ pipeline() {
   local file=/proc/$init/root/etc/anomalyd/pipelines/$1.toml
   { echo "inbox = \"/data/$1\""; cat "$root/pipelines/$1.toml"; printf '\n[watch]\nsettle_ms = 200\n%b' "${2:-}"; } >"$file.new"
   mv "$file.new" "$file"
+}
+
+# frames SEED COUNT: so many, of names and contents that no other seed has, in frames-SEED.
+frames() {
+  local frame
+  "$anomalyd" simulate detector --size 128 --count "$2" --seed "$1" --anomalies 0 --out "$scratch/simulated" >/dev/null
+  mv "$scratch/simulated/frames" "$scratch/frames-$1"
+  rm -r "$scratch/simulated"
+  for frame in "$scratch/frames-$1"/frame-*; do mv "$frame" "$scratch/frames-$1/more-$1-${frame##*/frame-}"; done
 }
 
 # drop NAME FILE...: renamed in, whole at once.
@@ -196,7 +217,7 @@ refuses_without_inbox() {
   ! inside systemctl start anomalyd 2>/dev/null || return 1
   sleep 6 # longer than RestartSec
   figures="exit $(property anomalyd ExecMainStatus), $(property anomalyd NRestarts) restarts"
-  [ "$figures" = "exit 3, 0 restarts" ] && said anomalyd 'error: no pipeline in .* has an inbox'
+  [ "$figures" = "exit 3, 0 restarts" ] && eventually said anomalyd 'error: no pipeline in .* has an inbox'
 }
 
 starts() {
@@ -207,7 +228,7 @@ starts() {
   inside systemctl reset-failed anomalyd || true
   inside systemctl start anomalyd || return 1
   figures="ready after $(since "$began")"
-  is anomalyd active && said anomalyd 'ok: pipeline detector'
+  is anomalyd active && eventually said anomalyd 'ok: pipeline detector'
 }
 
 scores_what_arrives() {
@@ -215,7 +236,7 @@ scores_what_arrives() {
   mapfile -t samples < <(find "$root/samples/detector" -name '*.png' | sort)
   began=$(now)
   drop detector "${samples[@]}"
-  until_true 60 scored "${#samples[@]}" || { figures="$(count /var/lib/anomalyd scores) of ${#samples[@]}"; return 1; }
+  eventually scored "${#samples[@]}" || { figures="$(count /var/lib/anomalyd scores) of ${#samples[@]}"; return 1; }
   dropped=${#samples[@]}
   figures="$dropped files after $(since "$began"), $(count /var/lib/anomalyd anomalies | cut -d, -f1) flagged"
 }
@@ -256,10 +277,10 @@ reload_takes_a_changed_pipeline() {
   # alpha may change without a new model; rows carry the digest of the pipeline file.
   pipeline detector '# changed\n'
   inside systemctl reload anomalyd || return 1
-  until_true 30 said anomalyd ': ready\|"ready"' 2 || return 1
-  drop detector "$scratch/frames/more-000000.png"
+  eventually said anomalyd ': ready\|"ready"' 2 || return 1
+  drop detector "$scratch/frames-7/more-7-000000.png"
   dropped=$((dropped + 1))
-  until_true 30 scored "$dropped" || return 1
+  eventually scored "$dropped" || return 1
   figures="rows under $(inside anomalyd --state /var/lib/anomalyd query \
     'SELECT COUNT(DISTINCT pipeline_digest) AS n FROM scores' --format csv 2>/dev/null | tail -n 1) pipeline files"
   [ "$figures" = "rows under 2 pipeline files" ]
@@ -268,10 +289,10 @@ reload_takes_a_changed_pipeline() {
 reload_keeps_the_old_where_the_new_is_wrong() {
   pipeline detector 'nonsense = 1\n'
   inside systemctl reload anomalyd || return 1
-  until_true 30 said anomalyd 'reload failed' || return 1
-  drop detector "$scratch/frames/more-000001.png"
+  eventually said anomalyd 'reload failed' || return 1
+  drop detector "$scratch/frames-7/more-7-000001.png"
   dropped=$((dropped + 1))
-  until_true 30 scored "$dropped" && is anomalyd active
+  eventually scored "$dropped" && is anomalyd active
 }
 
 start_pre_refuses_a_wrong_pipeline() {
@@ -280,7 +301,7 @@ start_pre_refuses_a_wrong_pipeline() {
   sleep 6
   figures="exit $(property anomalyd ExecMainStatus), $(property anomalyd NRestarts) restarts: $(journal -u anomalyd | grep -o 'error: .*nonsense.*' | head -n 1 | cut -c1-90)"
   [ "$(property anomalyd ExecMainStatus)" = 3 ] && is anomalyd failed &&
-    said anomalyd 'error: /etc/anomalyd/pipelines/detector.toml:.*nonsense' || return 1
+    eventually said anomalyd 'error: /etc/anomalyd/pipelines/detector.toml:.*nonsense' || return 1
   pipeline detector
   inside systemctl start anomalyd
 }
@@ -288,42 +309,50 @@ start_pre_refuses_a_wrong_pipeline() {
 # A process that does not move is killed and started again: what it held is scored, once.
 watchdog_restarts() {
   mkdir -p "/proc/$init/root/etc/systemd/system/anomalyd.service.d"
-  printf '[Service]\nWatchdogSec=5\nTimeoutAbortSec=3\n' >"/proc/$init/root/etc/systemd/system/anomalyd.service.d/hasty.conf"
+  printf '[Service]\nWatchdogSec=20\nTimeoutAbortSec=3\n' >"/proc/$init/root/etc/systemd/system/anomalyd.service.d/hasty.conf"
   inside systemctl daemon-reload
   inside systemctl restart anomalyd || return 1
   local pid began
   pid=$(property anomalyd MainPID)
-  drop detector "$scratch"/frames/more-0000[1-9]?.png
+  drop detector "$scratch"/frames-7/more-7-0000[1-9]?.png
   dropped=$((dropped + 90))
   inside kill -STOP "$pid"
   began=$(now)
-  until_true 60 restarted anomalyd 1 || return 1
+  eventually restarted anomalyd || return 1
   figures="killed and ready again after $(since "$began")"
-  until_true 60 scored "$dropped" || { figures+=", scored $(count /var/lib/anomalyd scores) of $dropped"; return 1; }
+  eventually scored "$dropped" || { figures+=", scored $(count /var/lib/anomalyd scores) of $dropped"; return 1; }
   figures+=", $dropped of $dropped files scored, once each"
-  [ "$(journal | grep -c 'Watchdog timeout')" -ge 1 ] || return 1
+  eventually said anomalyd 'Watchdog timeout' || return 1
   rm "/proc/$init/root/etc/systemd/system/anomalyd.service.d/hasty.conf"
   inside systemctl daemon-reload
 }
 
-stop_with_a_full_queue() {
-  inside systemctl stop anomalyd || return 1
+# stop_after SECONDS SEED: more files than can be scored in that time, and a stop.
+stop_after() {
   local began took before
-  drop detector "$scratch"/frames/more-00[01]*.png
-  # Some of them had been dropped before: they are the same files.
-  dropped=$(find "/proc/$init/root/data/detector" -type f | wc -l)
-  sleep 0.5 # settled
+  inside systemctl stop anomalyd || return 1
+  frames "$2" 1900
+  drop detector "$scratch/frames-$2"/*.png
+  dropped=$((dropped + 1900))
   inside systemctl start anomalyd || return 1
-  sleep 0.5
+  sleep "$1"
   began=$(now)
   inside systemctl stop anomalyd || return 1
   took=$(since "$began")
   before=$(count /var/lib/anomalyd scores)
   figures="stopped in $took with exit $(property anomalyd ExecMainStatus) ($(property anomalyd Result)), ${before%,*} of $dropped scored"
   [ "$(property anomalyd ExecMainStatus) $(property anomalyd Result)" = "0 success" ] || return 1
-  [ "${before%,*}" -lt "$dropped" ] || { figures+=": the queue was not full"; return 1; }
+  was_full=$([ "${before%,*}" -ge "$dropped" ] || echo yes)
+}
+stop_with_a_full_queue() {
+  local was_full=''
+  # A fast machine has scored them all by then.
+  stop_after 0.5 8 || return 1
+  [ -n "$was_full" ] || stop_after 0.2 9 || return 1
+  [ -n "$was_full" ] || stop_after 0 10 || return 1
+  [ -n "$was_full" ] || { figures+=": the queue was not full"; return 1; }
   inside systemctl start anomalyd || return 1
-  until_true 180 scored "$dropped" || { figures+=", then $(count /var/lib/anomalyd scores)"; return 1; }
+  eventually scored "$dropped" || { figures+=", then $(count /var/lib/anomalyd scores)"; return 1; }
   figures+=", after the next start $dropped of $dropped, once each"
 }
 
@@ -335,8 +364,8 @@ instances_stand_side_by_side() {
   local frames
   mapfile -t frames < <(find "$root/samples/telescope/normal" -name '*.fits' | sort | head -n 3)
   drop telescope "${frames[@]}"
-  until_true 60 scored 3 /var/lib/anomalyd/telescope || return 1
-  until_true 180 scored "$dropped" /var/lib/anomalyd/detector || return 1
+  eventually scored 3 /var/lib/anomalyd/telescope || return 1
+  eventually scored "$dropped" /var/lib/anomalyd/detector || return 1
   figures="$(inside stat -c '%n %U %a' /var/lib/anomalyd/detector /var/lib/anomalyd/telescope | tr '\n' ' ')"
   is anomalyd@detector active && is anomalyd@telescope active && inside systemctl stop 'anomalyd@*'
 }
@@ -356,12 +385,12 @@ http_needs_its_drop_in() {
   sed -i 's/^# listen = /listen = /' "$etc/anomalyd/anomalyd.toml"
   ! inside systemctl start anomalyd 2>/dev/null || return 1
   inside systemctl stop anomalyd || return 1
-  said anomalyd 'error: http.listen 127.0.0.1:9464 cannot be listened on: .*http.conf' || return 1
+  eventually said anomalyd 'error: http.listen 127.0.0.1:9464 cannot be listened on: .*http.conf' || return 1
   mkdir -p "$etc/systemd/system/anomalyd.service.d"
   cp "/proc/$init/root/usr/share/anomalyd/anomalyd.service.d/http.conf" "$etc/systemd/system/anomalyd.service.d/"
   inside systemctl daemon-reload
   inside systemctl start anomalyd || return 1
-  until_true 20 is_ready || { figures="not ready: $(get /readyz | tail -n 1)"; return 1; }
+  eventually is_ready || { figures="not ready: $(get /readyz | tail -n 1)"; return 1; }
   figures="refused without it; with it ready, and $(get /metrics | grep -c '^anomalyd_') figures"
   [ "$(get /metrics | grep -c '^anomalyd_')" -gt 0 ] || return 1
   # Even where the settings open it to others, the drop-in lets nobody but this machine in.
@@ -371,7 +400,7 @@ http_needs_its_drop_in() {
   sed -i 's/^listen = .*/listen = "0.0.0.0:9464"/; s/^# token_file = /token_file = /' "$etc/anomalyd/anomalyd.toml"
   inside ip address add 192.0.2.7/32 dev lo || return 1
   inside systemctl restart anomalyd || return 1
-  until_true 10 connects 127.0.0.1 || return 1
+  eventually connects 127.0.0.1 || return 1
   ! connects 192.0.2.7 || { figures="another address is let in"; return 1; }
   figures+="; nobody from another address"
   inside ip address del 192.0.2.7/32 dev lo
@@ -389,14 +418,14 @@ after_needs_its_drop_in() {
   pipeline telescope '[after]\nscored = { move = "/data/archive" }\n'
   ! inside systemctl start anomalyd@telescope 2>/dev/null || { figures="started though it cannot move"; return 1; }
   inside systemctl stop anomalyd@telescope || return 1
-  said anomalyd@telescope 'error: /data/archive: Read-only file system.*ReadWritePaths' || return 1
+  eventually said anomalyd@telescope 'error: /data/archive: Read-only file system.*ReadWritePaths' || return 1
   sed 's,^ReadWritePaths=.*,ReadWritePaths=/data,' \
     "/proc/$init/root/usr/share/anomalyd/anomalyd.service.d/after.conf" >"$drop_in"
   inside systemctl daemon-reload
   inside systemctl start anomalyd@telescope || return 1
   frame=$(find "$root/samples/telescope/normal" -name '*.fits' | sort | tail -n 1)
   drop telescope "$frame"
-  until_true 60 test -e "/proc/$init/root/data/archive/${frame##*/}" || { figures="nothing is moved"; return 1; }
+  eventually test -e "/proc/$init/root/data/archive/${frame##*/}" || { figures="nothing is moved"; return 1; }
   scored 4 /var/lib/anomalyd/telescope || return 1
   figures="refused without it; with it $(find "/proc/$init/root/data/archive" -type f | wc -l) of 4 files moved, 4 scored"
   inside systemctl stop anomalyd@telescope
@@ -410,7 +439,7 @@ package_comes_and_goes() {
   before=$(property anomalyd MainPID) after=$(property anomalyd@telescope MainPID)
   inside dpkg -i --force-depends /tmp/anomalyd.deb >"$scratch/dpkg.log" 2>&1 || { cat "$scratch/dpkg.log"; return 1; }
   for unit in anomalyd anomalyd@telescope; do
-    until_true 20 is "$unit" active || { figures="$unit is down after the upgrade"; return 1; }
+    eventually is "$unit" active || { figures="$unit is down after the upgrade"; return 1; }
   done
   if [ "$before" = "$(property anomalyd MainPID)" ] || [ "$after" = "$(property anomalyd@telescope MainPID)" ]; then
     figures="not started again"
@@ -432,9 +461,7 @@ if ! boot; then
 fi
 rm -f "$scratch.log"
 echo "systemd: ok: $(/lib/systemd/systemd --version | head -n 1) is PID 1 of a namespace"
-"$anomalyd" simulate detector --size 128 --count 2000 --seed 7 --anomalies 0 --out "$scratch/simulated" >/dev/null
-mv "$scratch/simulated/frames" "$scratch/frames"
-(cd "$scratch/frames" && for frame in frame-*; do mv "$frame" "more-${frame#frame-}"; done)
+frames 7 100
 dropped=0
 
 check "installed" install_it
