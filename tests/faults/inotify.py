@@ -54,6 +54,8 @@ def drained(work: Path, tally: Tally, label: str, names: list[str]) -> None:
 def main() -> int:
     given = faults.arguments(__doc__)
     burst, folders = (4000, 80) if given.bounded else (20_000, 400)
+    with short_queue(64):
+        pass
     tally = Tally("inotify", f"{burst} files at once, {5 * folders} files in {folders} new nested folders, a queue of 64 events")
     with faults.workplace(fast=True) as work:
         drained(work, tally, "burst", [f"{index}.png" for index in range(burst)])
