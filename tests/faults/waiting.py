@@ -1,7 +1,8 @@
 """Memory with 100,000 waiting files, at most 1.5 times that with 1,000.
 
 The files stand in the inbox when the service starts. Read twice: while they wait (intake held back by `min_free`, where the program
-knows it), and the peak until all are scored.
+knows it), and the peak until all are scored. The peak depends on how the stages keep pace with each other; `--bounded` lets it be
+three times as much.
 """
 
 import os
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import faults
 from faults import House, Service, Tally, png
+
+
+# The memory that many files may take, in that of few.
+MOST_TIMES = 1.5
 
 
 def hold(folder: Path) -> str:
@@ -66,15 +71,16 @@ def main() -> int:
             for count in houses:
                 house = House(work / str(count), state=work / f"{count}-held", settings=hold(work))
                 waited[count] = held(house)
-            figures.append(("while they wait", waited))
+            figures.append(("while they wait", MOST_TIMES, waited))
         else:
             tally.note("while they wait: SKIPPED, this program cannot hold its intake back")
         houses = {count: House(work / str(count)) for count in (few, many)}
-        figures.append(("peak until drained", {count: drained(house, tally, count) for count, house in houses.items()}))
-        for label, most in figures:
+        peaks = {count: drained(house, tally, count) for count, house in houses.items()}
+        figures.append(("peak until drained", 3.0 if given.bounded else MOST_TIMES, peaks))
+        for label, times, most in figures:
             ratio = most[many] / most[few]
             tally.note(f"{label}: {most[few] / 1024:.0f} MiB with {few}, {most[many] / 1024:.0f} MiB with {many}: {ratio:.2f} times")
-            if ratio > 1.5:
+            if ratio > times:
                 tally.fault(f"{label}: {ratio:.2f} times the memory")
         return tally.end()
 
