@@ -31,7 +31,7 @@ use crate::score::Identity;
 
 pub use batch::{FileRow, Outcome, Prepared};
 pub use check::{Audit, Finding, check};
-pub use lock::Lock;
+pub use lock::{Lock, check_owner};
 pub use read::{Counts, Reader};
 pub use rebuild::{Rebuilt, rebuild};
 pub use scoring::Scoring;

@@ -60,6 +60,13 @@ pub fn run(settings: &Settings, orders: &Orders<'_>) -> Result<Summary> {
 /// # Errors
 /// Those of [`run`].
 pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result<Summary> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Internal, format!("cannot wait for signals: {error}")))?;
+    // A reload that is asked for while models are loaded comes when they are; unheard it would end the process, and for the service
+    // manager that is a clean end. The other two may end it: nothing has been begun.
+    let reload = runtime.block_on(async { listen(SignalKind::hangup()) })?;
     let watched = matches!(orders.intake, Intake::Watch { .. });
     let board = Arc::new(Board::new(&settings.state, patience(), watched)?);
     board.condition.set(Reason::Starting, "models are being loaded and inboxes opened");
@@ -79,10 +86,6 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
     settle(&mut ledger, &mut store)?;
     ledger.blame(&work::left_behind(&settings.state)?)?;
     let suspects = ledger.suspects()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Kind::Internal, format!("cannot wait for signals: {error}")))?;
     let outcome = runtime.block_on(async {
         let (sender, events) = unbounded_channel();
         let (condition, progress) = (board.condition.clone(), board.progress.clone());
@@ -94,8 +97,7 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
         let _looking = space.keep_looking()?;
         remember(&settings.state, &crew.progress)?;
         // Before the first file is in hand: an end that nobody hears leaves notes.
-        let signals =
-            [listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?];
+        let signals = [listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, reload];
         crew.feed(&lanes, &orders.intake, &suspects)?;
         let lasting = matches!(orders.intake, Intake::Watch { once: false });
         let _upkeep = lasting.then(|| Upkeep::start(settings, &crew.gate, &sender, &space)).transpose()?;

@@ -1,13 +1,13 @@
 //! One process a state folder.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, flock};
-use rustix::process::umask;
+use rustix::process::{geteuid, umask};
 
 use crate::disk::Trouble;
 use crate::error::{Failure, Kind, Result};
@@ -35,19 +35,14 @@ impl Lock {
     /// Makes the state folder and takes its lock. Whatever the process makes from then on is at most for its user and group.
     ///
     /// # Errors
-    /// [`Kind::Locked`] naming the holder; [`Kind::Settings`] for a folder that everybody may write to; [`Kind::Io`] where the
-    /// folder cannot be made or written.
+    /// [`Kind::Locked`] naming the holder; [`Kind::Settings`] for a folder that everybody may write to, or that is another user's;
+    /// [`Kind::Io`] where the folder cannot be made or written.
     pub fn take(state: &Path) -> Result<Self> {
         umask(umask(NOT_OTHERS) | NOT_OTHERS);
         DirBuilder::new().recursive(true).mode(0o750).create(state).map_err(|error| {
             Failure::io(state, error).hint("name another state folder with --state, or make this one writable")
         })?;
-        let mode = std::fs::metadata(state).map_err(|error| Failure::io(state, error))?.permissions().mode();
-        if mode & 0o002 != 0 {
-            let message = format!("state folder {}: everybody may write to it", state.display());
-            return Err(Failure::new(Kind::Settings, message)
-                .hint(format!("who can write there can change reports and ledger: chmod o-w {}", state.display())));
-        }
+        check_owner(state, &std::fs::metadata(state).map_err(|error| Failure::io(state, error))?)?;
         let path = state.join("lock");
         let io = |error: std::io::Error| Failure::from(Trouble::io(&path, &error));
         let mut file =
@@ -72,6 +67,28 @@ impl Lock {
         let _ = flock(&file, FlockOperation::Unlock);
         held
     }
+}
+
+/// Checks that a state folder is this user's and nobody else's. What another user, root too, left in it the service could not
+/// write any more.
+///
+/// # Errors
+/// [`Kind::Settings`] with what to do.
+pub fn check_owner(state: &Path, meta: &Metadata) -> Result<()> {
+    let (folder, me) = (state.display(), geteuid().as_raw());
+    if meta.mode() & 0o002 != 0 {
+        let message = format!("state folder {folder}: everybody may write to it");
+        return Err(Failure::new(Kind::Settings, message)
+            .hint(format!("who can write there can change reports and ledger: chmod o-w {folder}")));
+    }
+    if meta.uid() != me {
+        let (owner, command) = (meta.uid(), std::env::args().next().unwrap_or_else(|| "anomalyd".into()));
+        let message = format!("state folder {folder} belongs to user {owner}, this process is user {me}");
+        return Err(Failure::new(Kind::Settings, message).hint(format!(
+            "run it as the owner, `sudo -u '#{owner}' {command} ...`, or name another state folder with --state"
+        )));
+    }
+    Ok(())
 }
 
 /// Who only asks, see [`Lock::is_held`], holds it for a moment.

@@ -240,6 +240,20 @@ fn a_state_folder_is_not_for_others() {
     assert!(failure.hint.unwrap().contains("chmod"));
 }
 
+/// Only root can make a folder somebody else's.
+#[test]
+fn a_state_folder_of_another_user_is_left_alone() {
+    const NOBODY: u32 = 65_534;
+    let state = tempfile::tempdir().unwrap();
+    if std::os::unix::fs::chown(state.path(), Some(NOBODY), None).is_err() {
+        return;
+    }
+    let failure = Lock::take(state.path()).unwrap_err();
+    assert_eq!(failure.kind, Kind::Settings);
+    assert!(failure.hint.unwrap().contains("sudo -u '#65534'"));
+    assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 0, "nothing of this user's is in it");
+}
+
 #[test]
 fn tries_add_up_until_the_file_changes_or_ends() {
     let state = tempfile::tempdir().unwrap();

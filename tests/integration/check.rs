@@ -167,3 +167,22 @@ fn an_archive_that_cannot_be_written_is_refused() {
     assert!(text.contains("digits.toml: [after] scored moves files to /no/such/archive: No such file"), "{text}");
     assert!(text.contains("ReadWritePaths="), "{text}");
 }
+
+/// Only root can make a folder somebody else's.
+#[test]
+fn the_state_folder_of_another_user_is_said_before_anything_is_left_in_it() {
+    if !has_model() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let house = House::new();
+    std::fs::create_dir(house.path("state")).unwrap();
+    std::os::unix::fs::chown(house.path("state"), Some(65_534), None).unwrap();
+    let (code, text) = lines(&house.run(&["check"]));
+    assert!(code == 3 && text.contains("belongs to user 65534"), "{code}: {text}");
+    for command in [&["compact"][..], &["ledger", "rebuild"], &["watch", "--once"]] {
+        std::fs::create_dir_all(house.path("state/reports")).unwrap();
+        let (code, text) = lines(&house.run(command));
+        assert!(code == 3 && text.contains("sudo -u"), "{command:?}: {code}: {text}");
+        assert!(!house.path("state/ledger.sqlite").exists() && !house.path("state/lock").exists(), "{command:?}");
+    }
+}

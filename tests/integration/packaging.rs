@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anomalyd::error::Kind;
 use anomalyd::settings::Settings;
 
 fn shipped(name: &str) -> String {
@@ -50,6 +51,17 @@ fn the_settings_file_names_every_key_with_its_default() {
         (default.state.clone(), default.pipelines.clone(), default.models.clone());
     assert_eq!(format!("{settings:?}"), format!("{default:?}"));
     toml::from_str::<Settings>(&shipped("anomalyd.toml")).unwrap();
+}
+
+/// What holds the state folder is a command that ends: the service waits for it, as it waits for a disk or a device.
+#[test]
+fn the_service_is_started_again_after_all_that_may_pass() {
+    for unit in ["anomalyd.service", "anomalyd@.service"] {
+        let text = shipped(unit);
+        let line = text.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus=")).unwrap();
+        let codes: Vec<u8> = line.split(' ').map(|code| code.parse().unwrap()).collect();
+        assert_eq!(codes, [Kind::Usage, Kind::Settings, Kind::Model, Kind::Data].map(|kind| kind as u8), "{unit}");
+    }
 }
 
 #[test]

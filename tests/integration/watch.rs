@@ -1,5 +1,7 @@
 //! `watch`, `score` and `status` from the outside. What needs a model takes the shipped one of `digits`.
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -125,6 +127,36 @@ pub fn image(seed: usize) -> Vec<u8> {
 
 fn failure(output: &Output) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A pipeline file that is a pipe: the start waits for what it is told there, and the test knows that it does.
+#[test]
+fn a_reload_that_is_asked_for_too_early_comes_when_the_service_is_ready() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let (file, pipe) = (house.path("pipelines/digits.toml"), house.path("pipe"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::rename(&pipe, &file).unwrap();
+    let log = house.path("log");
+    let stderr = std::fs::File::create(&log).unwrap();
+    let child = house.command(&["watch"]).stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
+    let mut daemon = Daemon { child, log };
+    let mut pipe = None;
+    wait_until("the service reads its pipeline", || {
+        let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
+        pipe = std::fs::OpenOptions::new().write(true).custom_flags(nonblock).open(&file).ok();
+        pipe.is_some()
+    });
+    daemon.signal(rustix::process::Signal::HUP);
+    // The reload reads it once more.
+    std::fs::write(house.path("plain"), &text).unwrap();
+    std::fs::rename(house.path("plain"), &file).unwrap();
+    pipe.unwrap().write_all(text.as_bytes()).unwrap();
+    daemon.wait_for("reloading pipelines and models");
+    assert!(daemon.child.try_wait().unwrap().is_none());
 }
 
 #[test]

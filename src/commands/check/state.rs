@@ -9,6 +9,7 @@ use walkdir::WalkDir;
 
 use super::Findings;
 use crate::error::{Failure, Kind};
+use crate::ledger::check_owner;
 use crate::settings::Settings;
 
 /// `f_type` of NFS, SMB, CIFS and SMB2 (statfs(2)).
@@ -26,6 +27,7 @@ pub fn look(settings: &Settings, findings: &mut Findings) {
                 .hint("name another with --state"),
         ),
         Ok(meta) => {
+            findings.take(check_owner(state, &meta));
             on_network(state, findings);
             inside(state, &meta, findings);
         }
