@@ -5,8 +5,8 @@
 use std::io::BufRead;
 use std::time::Instant;
 
-use anomalyd::model::{Device, Step, Vae};
-use anomalyd::pipeline::{Input, Latent, Likelihood, Model, ModelKind, Norm, Scaling};
+use anomalyd::model::{Autoencoder, Device, Step};
+use anomalyd::pipeline::{Input, Model, Scaling};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -15,25 +15,27 @@ const BATCH: usize = 128;
 const LATENT: usize = 16;
 const STEP: Step = Step { learning_rate: 1e-3, weight_decay: 1e-2, clip_norm: 1e9, beta: 1.0 };
 
+const MODEL: &str = r#"
+kind = "vae"
+channels = [32, 64]
+norm = "group"
+latent = { kind = "vector", dim = 16 }
+beta = 1.0
+likelihood = { kind = "bernoulli" }
+"#;
+
 struct Subject {
-    vae: Vae,
+    vae: Autoencoder,
     x: Vec<f32>,
     noise: Vec<f32>,
 }
 
 impl Subject {
     fn new(size: usize) -> Self {
-        let model = Model {
-            kind: ModelKind::Vae,
-            channels: vec![32, 64],
-            norm: Norm::Group,
-            latent: Latent::Vector { dim: LATENT },
-            beta: 1.0,
-            likelihood: Likelihood::Bernoulli,
-        };
+        let model: Model = toml::from_str(MODEL).expect("a model");
         let scaling = Scaling::Linear { black: 0.0, white: 1.0 };
         let input = Input { size, channels: 1, scaling, resize: false, clip: true, tile: None, max_blank: 0.1 };
-        let vae = Vae::new(&model, &input, 0, Device::Cpu).expect("a network of the benchmark's size");
+        let vae = Autoencoder::new(&model, &input, 0, Device::Cpu).expect("a network of the benchmark's size");
         let wave = |n: usize| (0..n).map(|i| (i as f32 * 0.7).sin().abs()).collect();
         Self { vae, x: wave(BATCH * size * size), noise: wave(BATCH * LATENT) }
     }
@@ -41,7 +43,7 @@ impl Subject {
     fn run(&mut self, what: &str) {
         let image = self.x.len() / BATCH;
         match what {
-            "train" => drop(self.vae.train_step(&self.x, &self.noise, &STEP).expect("a step")),
+            "train" => drop(self.vae.train_step(&self.x, &self.x, &self.noise, &STEP).expect("a step")),
             "infer" => drop(self.vae.reconstruct(&self.x).expect("a batch")),
             "features" => drop(self.vae.infer(&self.x).expect("a batch")),
             "one" => drop(self.vae.reconstruct(&self.x[..image]).expect("an image")),

@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use crate::components::Component;
 use crate::error::Result;
 use crate::measure::{Measurement, Shapes, measure};
+use crate::model::Autoencoder;
 use crate::model::device::Device;
-use crate::model::vae::Vae;
 use crate::pipeline::Spec;
 use crate::prepare::Prepared;
 use crate::reference::Components;
@@ -18,7 +18,7 @@ const BATCH: usize = 64;
 
 /// The network, and what normal tiles look like to it.
 pub struct Detector {
-    vae: Vae,
+    model: Autoencoder,
     shapes: Shapes,
     wanted: Vec<Component>,
     in_noise_units: bool,
@@ -37,9 +37,14 @@ pub struct Examined {
 
 impl Detector {
     /// A detector of a network just fitted.
-    pub fn new(vae: Vae, fitted: Fitted, spec: &Spec) -> Self {
-        let mut detector =
-            Self { shapes: shapes(&vae), vae, wanted: Vec::new(), in_noise_units: spec.input.in_noise_units(), fitted };
+    pub fn new(model: Autoencoder, fitted: Fitted, spec: &Spec) -> Self {
+        let mut detector = Self {
+            shapes: shapes(&model),
+            model,
+            wanted: Vec::new(),
+            in_noise_units: spec.input.in_noise_units(),
+            fitted,
+        };
         detector.want(spec.score.wanted());
         detector
     }
@@ -60,8 +65,8 @@ impl Detector {
     /// # Errors
     /// [`crate::error::Kind::Model`] when the weights are of another shape.
     pub fn load(spec: &Spec, version: Version, device: Device) -> Result<Self> {
-        let vae = Vae::load(&spec.model, &spec.input, &version.weights, device)?;
-        Ok(Self::new(vae, version.fitted, spec))
+        let model = Autoencoder::load(&spec.model, &spec.input, &version.weights, device)?;
+        Ok(Self::new(model, version.fitted, spec))
     }
 
     /// Components and latents of every tile of some frames, tiles of several frames batched together.
@@ -77,7 +82,7 @@ impl Detector {
             .enumerate()
             .flat_map(|(index, &frame)| frame.tiles.iter().map(move |&corner| (index, frame, corner)))
             .collect();
-        each_batch(&mut self.vae, &self.shapes, &tiles, &mut |batch, measured, inference_mean| {
+        each_batch(&mut self.model, &self.shapes, &tiles, &mut |batch, measured, inference_mean| {
             let components = reference.components(&measured, wanted);
             for ((&(frame, ..), components), mean) in
                 batch.iter().zip(components).zip(inference_mean.chunks_exact(latent))
@@ -108,8 +113,8 @@ impl Detector {
         for corners in frame.tiles.chunks(BATCH) {
             let batch: Vec<Tile> = corners.iter().map(|&corner| (0, frame, corner)).collect();
             let x = gather(&batch, &self.shapes);
-            let inference = self.vae.reconstruct(&x)?;
-            let observation = self.vae.observation();
+            let inference = self.model.reconstruct(&x)?;
+            let observation = self.model.observation();
             for ((&corner, x), output) in
                 corners.iter().zip(x.chunks_exact(image)).zip(inference.output.chunks_exact(image))
             {
@@ -127,10 +132,10 @@ impl Detector {
 ///
 /// # Errors
 /// [`crate::error::Kind::Internal`] when the device fails.
-pub fn measure_tiles(vae: &mut Vae, tiles: &[Tile], patches: usize) -> Result<Vec<Measurement>> {
-    let shapes = shapes(vae);
+pub fn measure_tiles(model: &mut Autoencoder, tiles: &[Tile], patches: usize) -> Result<Vec<Measurement>> {
+    let shapes = shapes(model);
     let mut all = Vec::with_capacity(tiles.len());
-    each_batch(vae, &shapes, tiles, &mut |_, mut measured, _| {
+    each_batch(model, &shapes, tiles, &mut |_, mut measured, _| {
         for measurement in &mut measured {
             thin(&mut measurement.patches, shapes.stage.0, patches);
         }
@@ -154,11 +159,11 @@ type TakeBatch<'a> = dyn FnMut(&[Tile], Vec<Measurement>, &[f32]) + 'a;
 /// A tile on its way through the device: the frame's place in the caller's list, the frame, the corner.
 pub type Tile<'a> = (usize, &'a Prepared, (usize, usize));
 
-fn each_batch(vae: &mut Vae, shapes: &Shapes, tiles: &[Tile], take: &mut TakeBatch) -> Result<()> {
+fn each_batch(model: &mut Autoencoder, shapes: &Shapes, tiles: &[Tile], take: &mut TakeBatch) -> Result<()> {
     for batch in tiles.chunks(BATCH) {
         let x = gather(batch, shapes);
-        let inference = vae.infer(&x)?;
-        let observation = vae.observation();
+        let inference = model.infer(&x)?;
+        let observation = model.observation();
         let measured = (0..batch.len())
             .into_par_iter()
             .map(|index| measure(index, &x, &inference, &observation, shapes))
@@ -177,12 +182,12 @@ fn gather(batch: &[Tile], shapes: &Shapes) -> Vec<f32> {
     x
 }
 
-fn shapes(vae: &Vae) -> Shapes {
+fn shapes(model: &Autoencoder) -> Shapes {
     Shapes {
-        channels: vae.channels(),
-        size: vae.size(),
-        latent: vae.latent_map(),
-        stage: vae.stages().last().copied().unwrap_or((0, 0, 0)),
+        channels: model.channels(),
+        size: model.size(),
+        latent: model.latent_map(),
+        stage: model.stages().last().copied().unwrap_or((0, 0, 0)),
         lines: None,
     }
 }

@@ -2,8 +2,8 @@
 
 use std::f32::consts::PI;
 
+use crate::model::Inference;
 use crate::model::likelihood::Observation;
-use crate::model::vae::Inference;
 use crate::trail::Lines;
 
 /// Side of the residual statistics' low-frequency corner: cosines 0..3 in each direction.
@@ -22,7 +22,7 @@ pub struct Measurement {
     pub nll: f64,
     /// Loss that no model can avoid, nats.
     pub floor: f64,
-    /// KL of the posterior from the prior, nats.
+    /// KL of the posterior from the prior, nats; NaN where the encoder gives a point.
     pub kl: f64,
     /// Mean of the top 1 % of the smoothed absolute residuals, sigma.
     pub peak: f64,
@@ -85,7 +85,8 @@ pub fn measure(
     let x = &x[index * image..][..image];
     let output = &inference.output[index * image..][..image];
     let mean = &inference.mean[index * latent..][..latent];
-    let log_var = &inference.log_var[index * latent..][..latent];
+    // A point in latent space has no distribution, and no divergence.
+    let kl = inference.log_var.get(index * latent..(index + 1) * latent).map_or(f64::NAN, |log_var| kl(mean, log_var));
     let (c, h, w) = shapes.stage;
     let empty = Vec::new();
     let stage = inference.features.last().unwrap_or(&empty);
@@ -100,7 +101,7 @@ pub fn measure(
     Measurement {
         nll,
         floor: observation.floor(x),
-        kl: kl(mean, log_var),
+        kl,
         peak: peak(&smooth(&plane.iter().map(|r| r.abs()).collect::<Vec<_>>(), shapes.size)),
         pixel: checked(f64::from(residual.iter().fold(0.0f32, |largest, r| largest.max(r.abs())))),
         line: checked(line(&plane, shapes.size)),

@@ -1,19 +1,26 @@
-//! The variational autoencoder: a network is a list of layers, run by one of two executors.
+//! Networks: a network is lists of layers, run by one of two executors.
 //!
 //! ```text
-//! pipeline::Model ─> Network (layers, shapes, parameter names)
-//!                        ├─> autograd: candle tensors, any device (reference, CUDA)
-//!                        └─> engine:   fused CPU kernels, NHWC, chunks that stay in cache
+//! pipeline::Model ─> Architecture ─> Network (lists of layers, parameters)
+//! lenet, alexnet, unet ──────────┘       ├─> autograd: candle tensors, any device (reference, CUDA)
+//!                                        └─> engine:   fused CPU kernels, NHWC, chunks that stay in cache
 //! ```
 //!
-//! [`Vae`] hides which of the two runs; [`Observation`] says what a pixel's value is worth under the decoder's output.
+//! [`Autoencoder`] and [`FeedForward`] hide which of the two runs; [`Observation`] says what a pixel's value is worth
+//! under an output.
 
+pub mod alexnet;
+pub mod architecture;
+pub mod autoencoder;
 pub mod device;
+pub mod feedforward;
+pub mod graph;
+pub mod lenet;
 pub mod likelihood;
 pub mod network;
 pub mod parameters;
 pub mod scaling;
-pub mod vae;
+pub mod unet;
 pub mod weights;
 
 mod adamw;
@@ -22,10 +29,10 @@ mod engine;
 mod pixels;
 
 pub use adamw::Step;
+pub use autoencoder::{Autoencoder, Inference, StepLoss};
 pub use device::Device;
+pub use feedforward::{FeedForward, Target};
 pub use likelihood::Observation;
-pub use network::Network;
-pub use vae::{Inference, StepLoss, Vae};
 pub use weights::Weights;
 
 /// Bounds of the posterior's log-variance, in both executors: beyond them its exponential leaves f32.
@@ -33,6 +40,10 @@ pub(crate) const LOG_VAR_LIMIT: f32 = 20.0;
 
 /// Added to the variance in every normalisation (PyTorch's default).
 pub(crate) const NORM_EPS: f32 = 1e-5;
+
+/// Height and slope of LeCun's hyperbolic tangent (LeCun et al. 1998, Proc. IEEE 86, appendix A).
+pub(crate) const TANH_HEIGHT: f32 = 1.7159;
+pub(crate) const TANH_SLOPE: f32 = 2.0 / 3.0;
 
 #[cfg(test)]
 mod tests;

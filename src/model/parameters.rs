@@ -15,12 +15,41 @@ pub struct Parameter {
     pub init: Init,
     /// How the channels-last executor lays it out: `[outer, channels, pixels, inner]` becomes `[outer, pixels, channels, inner]`.
     pub packing: Packing,
+    /// Which of its values are trained.
+    pub trains: Trains,
+}
+
+/// Which values of a parameter are trained; the others are and stay zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trains {
+    /// All.
+    Whole,
+    /// None: a bias that was asked not to be there.
+    Nothing,
+    /// Of a convolution, for each output the inputs that it is connected to.
+    Connected(&'static [&'static [usize]]),
 }
 
 impl Parameter {
+    /// Whether each value is trained, in the order on disk.
+    pub fn trained(&self) -> impl Iterator<Item = bool> {
+        let inputs = self.shape.get(1).copied().unwrap_or(1);
+        let area: usize = self.shape.iter().skip(2).product();
+        (0..self.len()).map(move |index| match self.trains {
+            Trains::Whole => true,
+            Trains::Nothing => false,
+            Trains::Connected(table) => table[index / area / inputs].contains(&(index / area % inputs)),
+        })
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Number of values that are trained.
+    pub fn trained_len(&self) -> usize {
+        if self.trains == Trains::Whole { self.len() } else { self.trained().filter(|&trained| trained).count() }
     }
 
     /// Whether there is no value at all.
@@ -78,9 +107,10 @@ pub(super) fn add(
     decay: bool,
     init: Init,
     packing: Packing,
+    trains: Trains,
 ) -> usize {
     let offset = all.last().map_or(0, |last| last.offset + last.len());
-    all.push(Parameter { name, shape, decay, offset, init, packing });
+    all.push(Parameter { name, shape, decay, offset, init, packing, trains });
     all.len() - 1
 }
 

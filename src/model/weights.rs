@@ -43,7 +43,7 @@ pub(super) fn load(path: &Path, network: &Network) -> Result<Vec<f32>> {
     let tensors =
         SafeTensors::deserialize(&bytes).map_err(|error| refuse(format!("is no safetensors file: {error}")))?;
     let hint = "the pipeline's model or input section changed since training: restore it, or train again";
-    let mut weights = Vec::with_capacity(network.parameter_count());
+    let mut weights = Vec::with_capacity(network.len());
     for parameter in &network.parameters {
         let name = &parameter.name;
         let tensor = tensors

@@ -1,8 +1,9 @@
 //! What serde cannot see in a pipeline file: ranges, and keys that must agree with each other.
 
+use crate::components::Component;
 use crate::watch::UNFINISHED;
 
-use super::{Latent, Likelihood, Reduction, Scaling, Spec, line_of};
+use super::{Latent, Likelihood, Model, ModelKind, Reduction, Scaling, Spec, line_of};
 
 /// The keys that are wrong, and how.
 pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
@@ -13,7 +14,6 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
         }
     };
     let Spec { input, model, training, score, calibration, watch, .. } = spec;
-    let halvings = 1usize.checked_shl(model.channels.len() as u32).unwrap_or(usize::MAX);
     require((4..=1024).contains(&input.size), "input.size", "must lie between 4 and 1024 pixels");
     require(matches!(input.channels, 1 | 3), "input.channels", "must be 1 or 3");
     require((0.0..1.0).contains(&input.max_blank), "input.max_blank", "must lie in [0, 1)");
@@ -30,12 +30,7 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
         require((1..=tile.size).contains(&tile.stride), "input.tile", "needs a stride between 1 and its size");
         require(!input.resize, "input.resize", "excludes input.tile");
     }
-    require(
-        !model.channels.is_empty() && !model.channels.contains(&0),
-        "model.channels",
-        "needs one width above 0 a stage",
-    );
-    require(input.size.is_multiple_of(halvings), "model.channels", "has more stages than input.size can be halved");
+    network(model, input.size, &mut require);
     let (Latent::Vector { dim } | Latent::Map { dim }) = model.latent;
     require(dim > 0, "model.latent", "needs dim above 0");
     require(model.beta >= 0.0 && model.beta.is_finite(), "model.beta", "must be 0 or more");
@@ -67,6 +62,8 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
     require(score.reduction != Reduction::TopMean(0), "score.reduction", "needs top_mean above 0");
     let units = input.in_noise_units() || !score.wanted().iter().any(|component| component.needs_noise_units());
     require(units, "score", "asks for trail or source_shape, which need input.scaling asinh and one channel");
+    let prior = model.is_variational() || !score.wanted().contains(&Component::Kl);
+    require(prior, "score", "asks for kl, which a model without a distribution over its latents does not have");
     let open = |value: f64| value > 0.0 && value < 1.0;
     require(open(calibration.alpha), "calibration.alpha", "must lie in (0, 1)");
     require(open(calibration.delta), "calibration.delta", "must lie in (0, 1)");
@@ -78,6 +75,36 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
     let seen = watch.done_marker.as_deref().is_none_or(|ending| !ending.is_empty() && !unseen(ending));
     require(seen, "watch.done_marker", "must be the ending of a finished file's name, such as \".done\"");
     faults
+}
+
+/// The network's keys.
+fn network(model: &Model, size: usize, require: &mut impl FnMut(bool, &'static str, &str)) {
+    let blocks = model.blocks();
+    let given = [!model.channels.is_empty(), !model.blocks.is_empty(), model.backbone.is_some()];
+    let one = given.iter().filter(|&&given| given).count() == 1;
+    require(one, "model", "needs one of channels, blocks and backbone");
+    let vector = matches!(model.latent, Latent::Vector { .. });
+    if model.backbone.is_some() {
+        require(vector && model.kind != ModelKind::Dense, "model.backbone", "goes with ae or vae and a latent vector");
+        require(
+            size.is_multiple_of(4) && size >= 16,
+            "model.backbone",
+            "needs an input.size of 16 or more, a multiple of 4",
+        );
+        return;
+    }
+    let key = if model.blocks.is_empty() { "model.channels" } else { "model.blocks" };
+    require(blocks.iter().all(|block| block.channels > 0), key, "needs one width above 0 a stage");
+    if model.kind == ModelKind::Dense {
+        require(model.blocks.is_empty(), "model.blocks", "is of convolutions: a dense model takes channels");
+        require(vector, "model.latent", "must be a vector in a dense model");
+        return;
+    }
+    let windows = blocks.iter().all(|block| block.kernel > 0 && matches!(block.stride, 1 | 2 | 4));
+    require(windows, key, "needs kernels above 0, and strides of 1, 2 or 4");
+    let factor = blocks.iter().try_fold(1usize, |product, block| product.checked_mul(block.stride.max(1)));
+    let divides = factor.is_some_and(|factor| size.is_multiple_of(factor));
+    require(divides, key, "divide input.size more often than it can be divided");
 }
 
 /// 1-based line of a dotted key.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::data::Sample;
 use crate::error::{Failure, Kind, Result};
 use crate::measure::kl;
-use crate::model::{Step, Vae, Weights};
+use crate::model::{Autoencoder, Step, Weights};
 use crate::pipeline::Training;
 
 /// Images inferred at once.
@@ -97,14 +97,14 @@ pub enum End {
     Interrupted,
 }
 
-/// Fits `vae` to the tiles of `train`, judged by `validation`; leaves the best weights in it.
+/// Fits `model` to the tiles of `train`, judged by `validation`; leaves the best weights in it.
 ///
 /// The same seed gives the same weights, bit for bit, on the same machine.
 ///
 /// # Errors
 /// [`Kind::Data`] when the loss stops being a number; [`Kind::Interrupted`] when stopped before the first epoch ended.
 pub fn fit(
-    vae: &mut Vae,
+    model: &mut Autoencoder,
     samples: &[Sample],
     (train, validation): (&[TileRef], &[TileRef]),
     (training, beta): (&Training, f32),
@@ -130,10 +130,10 @@ pub fn fit(
             }
             let done = (epoch - 1) * steps + step;
             last = schedule(training, beta, done, steps);
-            let x = gather(samples, batch, vae);
+            let x = gather(samples, batch, model);
             let noise: Vec<f32> =
-                StandardNormal.sample_iter(&mut random).take(batch.len() * vae.latent_len()).collect();
-            let loss = vae.train_step(&x, &noise, &last)?;
+                StandardNormal.sample_iter(&mut random).take(batch.len() * model.noise_len()).collect();
+            let loss = model.train_step(&x, &x, &noise, &last)?;
             let total = loss.nll + f64::from(last.beta) * loss.kl;
             if !total.is_finite() {
                 return Err(Failure::new(Kind::Data, format!("the loss is no number any more in epoch {epoch}")).hint(
@@ -149,7 +149,7 @@ pub fn fit(
             break;
         }
         let images_per_s = per_epoch as f64 / start.elapsed().as_secs_f64();
-        let (validation_nll, validation_kl, active_units) = judge(vae, samples, &judged)?;
+        let (validation_nll, validation_kl, active_units) = judge(model, samples, &judged)?;
         let entry = Epoch {
             epoch,
             beta: last.beta,
@@ -168,7 +168,7 @@ pub fn fit(
         // Before beta has risen, a low loss only says that the KL term was not asked for yet.
         let warm = epoch as f32 >= training.warmup_epochs;
         if best.as_ref().is_none_or(|(at, lowest, _)| loss < *lowest || (*at as f32) < training.warmup_epochs) {
-            best = Some((epoch, loss, vae.snapshot()?));
+            best = Some((epoch, loss, model.snapshot()?));
         }
         if warm && best.as_ref().is_some_and(|(at, ..)| epoch - at >= training.patience) {
             end = End::EarlyStop;
@@ -178,7 +178,7 @@ pub fn fit(
     let Some((best, _, weights)) = best else {
         return Err(Failure::new(Kind::Interrupted, "stopped before the first epoch ended; nothing to keep"));
     };
-    vae.restore(&weights)?;
+    model.restore(&weights)?;
     Ok(History { epochs, best, end })
 }
 
@@ -196,14 +196,14 @@ fn schedule(training: &Training, beta: f32, done: usize, steps_an_epoch: usize) 
 }
 
 /// Mean reconstruction loss and KL a tile, and the number of active latent units.
-fn judge(vae: &mut Vae, samples: &[Sample], tiles: &[TileRef]) -> Result<(f64, f64, usize)> {
-    let latent = vae.latent_len();
+fn judge(model: &mut Autoencoder, samples: &[Sample], tiles: &[TileRef]) -> Result<(f64, f64, usize)> {
+    let latent = model.latent_len();
     let (mut nll, mut divergence) = (0.0, 0.0);
     let mut moments = vec![[0.0f64; 2]; latent];
     for batch in tiles.chunks(INFER_BATCH) {
-        let x = gather(samples, batch, vae);
-        let inference = vae.reconstruct(&x)?;
-        let observation = vae.observation();
+        let x = gather(samples, batch, model);
+        let inference = model.reconstruct(&x)?;
+        let observation = model.observation();
         let image = x.len() / batch.len();
         for (x, output) in x.chunks_exact(image).zip(inference.output.chunks_exact(image)) {
             nll += observation.nll(x, output);
@@ -223,9 +223,9 @@ fn judge(vae: &mut Vae, samples: &[Sample], tiles: &[TileRef]) -> Result<(f64, f
 }
 
 /// Copies tiles into one batch, `[N, C, S, S]`.
-pub fn gather(samples: &[Sample], tiles: &[TileRef], vae: &Vae) -> Vec<f32> {
-    let size = vae.size();
-    let image = vae.image_len();
+pub fn gather(samples: &[Sample], tiles: &[TileRef], model: &Autoencoder) -> Vec<f32> {
+    let size = model.size();
+    let image = model.image_len();
     let mut batch = vec![0.0; tiles.len() * image];
     for (tile, out) in tiles.iter().zip(batch.chunks_exact_mut(image)) {
         let prepared = &samples[tile.sample].prepared;

@@ -14,8 +14,8 @@ use chrono::Utc;
 use crate::calibrate::{self, Calibration, Tails};
 use crate::detector::{Detector, Tile, measure_tiles};
 use crate::error::{Failure, Kind, Result};
+use crate::model::Autoencoder;
 use crate::model::device::Device;
-use crate::model::vae::Vae;
 use crate::pipeline::Pipeline;
 use crate::prepare::Prepared;
 use crate::reference::{Reference, profiles};
@@ -65,15 +65,15 @@ pub fn train(
     let frames = &samples.frames;
     let (train, validation) = (tiles_of(frames, &parts.train), tiles_of(frames, &parts.validation));
     let device_name = device.name().to_string();
-    let mut vae = Vae::new(&spec.model, &spec.input, spec.training.seed, device)?;
+    let mut model = Autoencoder::new(&spec.model, &spec.input, spec.training.seed, device)?;
     let fitting = (&spec.training, spec.model.beta);
-    let history = fit::fit(&mut vae, frames, (&train, &validation), fitting, stop, on)?;
+    let history = fit::fit(&mut model, frames, (&train, &validation), fitting, stop, on)?;
 
     let draft = Draft::start(job.models, &job.pipeline.name)?;
-    vae.save(&draft.weights(), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
+    model.save(&draft.weights(), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
     pictures::draw_history(&draft.folder, &job.pipeline.name, &history, spec.model.beta)?;
-    let parameters = vae.parameter_count();
-    let mut detector = freeze(vae, frames, (&train, &parts.validation), job.pipeline)?;
+    let parameters = model.parameter_count();
+    let mut detector = freeze(model, frames, (&train, &parts.validation), job.pipeline)?;
     pictures::draw_reconstructions(&draft.folder, &job.pipeline.name, &mut detector, frames, &parts.validation)?;
     let calibration = rank(&mut detector, frames, &parts.calibration, job.pipeline)?;
     Calibration::new(calibration.iter().map(|row| row.score).collect(), spec.calibration)?;
@@ -115,7 +115,7 @@ fn check(parts: &Split, spec: &crate::pipeline::Spec) -> Result<()> {
 
 /// Fits everything the score needs beside the weights: the reference on train, the tails on validation.
 fn freeze(
-    mut vae: Vae,
+    mut model: Autoencoder,
     frames: &[Sample],
     (train, validation): (&[TileRef], &[usize]),
     pipeline: &Pipeline,
@@ -128,13 +128,13 @@ fn freeze(
             (tile.sample, prepared, prepared.tiles[tile.tile])
         })
         .collect();
-    let measured = measure_tiles(&mut vae, &tiles, REFERENCE_PATCHES.div_ceil(tiles.len()))?;
-    let channels = vae.stages().last().map_or(1, |stage| stage.0);
+    let measured = measure_tiles(&mut model, &tiles, REFERENCE_PATCHES.div_ceil(tiles.len()))?;
+    let channels = model.stages().last().map_or(1, |stage| stage.0);
     let profiles = source_profiles(frames, &chosen, pipeline);
     let reference = Reference::fit(&measured, &profiles, channels, pipeline.spec.training.seed);
     drop(measured);
     let score = &pipeline.spec.score;
-    let mut detector = Detector::new(vae, Fitted { reference, tails: Tails::unfitted() }, &pipeline.spec);
+    let mut detector = Detector::new(model, Fitted { reference, tails: Tails::unfitted() }, &pipeline.spec);
     detector.want_all();
     let mut examined = Vec::with_capacity(validation.len());
     for some in validation.chunks(FRAMES_AT_ONCE) {

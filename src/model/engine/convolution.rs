@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::kernels::{Matrix, product};
 use super::vectors;
 use super::windows::{self, Geometry};
-use crate::model::network::{Shape, Window};
+use crate::model::graph::{Shape, Window};
 
 /// Bytes of a matrix of windows: half a core's level-2 cache at most.
 const WINDOWS_BYTES: usize = 256 << 10;

@@ -2,160 +2,79 @@
 //!
 //! A batch is cut into [`SHARDS`] shards whatever the number of threads, each summing its own gradient; the sums are
 //! added in order. So the weights after a step are the same bit for bit on one thread and on many.
+//!
+//! ```text
+//! autoencoder.rs, feedforward.rs   what a chunk of samples goes through
+//!     └─ core.rs                   weights, gradients, optimiser, shards, workspaces
+//!          └─ stack.rs             a list of layers compiled: operations, skips
+//!               └─ convolution, windows, pooling, vectors, kernels
+//! ```
 
-use std::sync::{Mutex, PoisonError};
-
-use rayon::prelude::*;
-
-use super::adamw::{AdamW, Step};
-use super::likelihood::Observation;
-use super::network::Network;
-use super::vae::{Inference, Parts, StepLoss};
-
+mod autoencoder;
 mod convolution;
+mod core;
+mod feedforward;
 mod kernels;
-mod plan;
+mod pooling;
 mod stack;
 pub(crate) mod vectors;
 mod windows;
 
-use plan::{Plan, Workspace, slots};
-use stack::Weights;
+use super::graph::Shape;
+use super::likelihood::Observation;
 
-/// Parts of a batch that may run at the same time.
-const SHARDS: usize = 8;
-/// The CPU executor.
-pub(super) struct Engine {
-    plan: Plan,
-    weights: Weights,
-    optimiser: AdamW,
-    /// Made when training starts.
-    gradients: Vec<Vec<f32>>,
-    spare: Spare,
+pub(super) use autoencoder::{AutoencoderEngine, Batch};
+pub(super) use feedforward::FeedForwardEngine;
+
+/// `[c, pixels]` to `[pixels, c]`.
+fn to_channels_last(from: &[f32], to: &mut [f32], channels: usize, pixels: usize) {
+    if channels == 1 || pixels == 1 {
+        return to.copy_from_slice(from);
+    }
+    for (c, plane) in from.chunks_exact(pixels).enumerate() {
+        to[c..].iter_mut().step_by(channels).zip(plane).for_each(|(to, from)| *to = *from);
+    }
 }
 
-/// Workspaces that no task holds.
-#[derive(Default)]
-struct Spare {
-    inference: Mutex<Vec<Workspace>>,
-    training: Mutex<Vec<Workspace>>,
+/// `[pixels, c]` to `[c, pixels]`.
+fn to_planar(from: &[f32], to: &mut [f32], channels: usize, pixels: usize) {
+    if channels == 1 || pixels == 1 {
+        return to.copy_from_slice(from);
+    }
+    for (c, plane) in to.chunks_exact_mut(pixels).enumerate() {
+        plane.iter_mut().zip(from[c..].iter().step_by(channels)).for_each(|(to, from)| *to = *from);
+    }
 }
 
-impl Engine {
-    /// An executor of `network` with weights laid out as on disk.
-    pub(super) fn new(network: Network, weights: &[f32]) -> Self {
-        let decays = network.parameters.iter().flat_map(|p| std::iter::repeat_n(p.decay, p.len())).collect();
-        let plan = Plan::new(network);
-        let weights = plan.prepare(weights);
-        Self { plan, weights, optimiser: AdamW::new(decays), gradients: Vec::new(), spare: Spare::default() }
-    }
-
-    /// The weights, laid out as on disk.
-    pub(super) fn weights(&self) -> Vec<f32> {
-        self.plan.unpack(&self.weights.straight)
-    }
-
-    /// Replaces the weights by others, laid out as on disk.
-    pub(super) fn set_weights(&mut self, weights: &[f32]) {
-        self.weights = self.plan.prepare(weights);
-    }
-
-    /// The fitted log-variances of the likelihood.
-    pub(super) fn log_var(&self) -> &[f32] {
-        self.plan
-            .network
-            .log_var
-            .map_or(&[], |index| &self.weights.straight[self.plan.network.parameters[index].range()])
-    }
-
-    /// Encodes and decodes whole images; `features` asks for those too.
-    pub(super) fn infer(&self, x: &[f32], features: bool) -> Inference {
-        let plan = &self.plan;
-        let image = plan.network.image.len();
-        let n = x.len() / image;
-        let mut result = plan.room(n, features);
-        let chunk = self.share(n);
-        let slots = slots(&mut result, x, &plan.sizes(), chunk);
-        spread(slots, |slot| self.with_workspace(false, |space| plan.infer(&self.weights, slot, space)));
-        result
-    }
-
-    /// Decodes latents `[N, latent]` to raw outputs `[N, C, S, S]`.
-    pub(super) fn decode(&self, z: &[f32]) -> Vec<f32> {
-        let plan = &self.plan;
-        let (latent, image) = (plan.network.latent.len(), plan.network.image.len());
-        let n = z.len() / latent;
-        let mut output = vec![0.0; n * image];
-        let chunk = self.share(n);
-        let tasks: Vec<_> = z.chunks(chunk * latent).zip(output.chunks_mut(chunk * image)).collect();
-        spread(tasks, |(z, output)| self.with_workspace(false, |space| plan.decode(&self.weights, z, output, space)));
-        output
-    }
-
-    /// Loss and gradient of a batch: means over its images.
-    pub(super) fn gradients(&mut self, x: &[f32], noise: &[f32], beta: f32, observation: &Observation) -> Parts {
-        let (image, latent) = (self.plan.network.image.len(), self.plan.network.latent.len());
-        let n = x.len() / image;
-        let per = n.div_ceil(SHARDS);
-        let mut gradients = std::mem::take(&mut self.gradients);
-        gradients.resize_with(SHARDS, || vec![0.0; self.weights.straight.len()]);
-        let weight = 1.0 / n as f32;
-        let tasks: Vec<_> = x.chunks(per * image).zip(noise.chunks(per * latent)).zip(&mut gradients).collect();
-        let shards = tasks.len();
-        let parts: Vec<Parts> = tasks
-            .into_par_iter()
-            .map(|((x, noise), gradient)| {
-                gradient.fill(0.0);
-                self.with_workspace(true, |space| {
-                    self.plan.train(&self.weights, (x, noise), observation, (weight, beta), gradient, space)
-                })
-            })
-            .collect();
-        let (total, rest) = gradients.split_at_mut(1);
-        total[0].par_chunks_mut(1 << 15).enumerate().for_each(|(i, sum)| {
-            for other in &rest[..shards - 1] {
-                vectors::add(sum, &other[i << 15..]);
+/// Loss of the images `target`, `[n, C, S, S]`, under the outputs of a list, channels last, summed; its gradient in those
+/// outputs (times `weight`) goes to `upper`, that in the likelihood's variances is added to `log_var_gradient`.
+fn image_loss(
+    (target, output, image): (&[f32], &[f32], Shape),
+    observation: &Observation,
+    weight: f32,
+    log_var_gradient: &mut [f32],
+    upper: &mut [f32],
+) -> f64 {
+    let size = image.len();
+    let images = target.chunks_exact(size).zip(output.chunks_exact(size)).zip(upper.chunks_exact_mut(size));
+    let mut room = vec![0.0; if image.c == 1 { 0 } else { 2 * size }];
+    let (planar, slope) = room.split_at_mut(if image.c == 1 { 0 } else { size });
+    images
+        .map(|((x, output), upper)| {
+            if image.c == 1 {
+                return observation.gradient(x, output, upper, weight, log_var_gradient);
             }
-        });
-        self.gradients = gradients;
-        let scale = 1.0 / n as f64;
-        let sum = |f: fn(&Parts) -> f64| parts.iter().map(f).sum::<f64>() * scale;
-        Parts { nll: sum(|part| part.nll), kl: sum(|part| part.kl) }
-    }
-
-    /// The gradient that [`Engine::gradients`] left, laid out as on disk.
-    #[cfg(test)]
-    pub(super) fn last_gradient(&self) -> Vec<f32> {
-        self.plan.unpack(&self.gradients[0])
-    }
-
-    /// One step of AdamW on a batch.
-    pub(super) fn train_step(&mut self, x: &[f32], noise: &[f32], step: &Step, observation: &Observation) -> StepLoss {
-        let Parts { nll, kl } = self.gradients(x, noise, step.beta, observation);
-        let gradient_norm = self.optimiser.step(&mut self.weights.straight, &self.gradients[0], step);
-        self.plan.transpose(&mut self.weights);
-        StepLoss { nll, kl, gradient_norm }
-    }
-
-    /// Samples a task takes of `n`, so that every thread has one.
-    fn share(&self, n: usize) -> usize {
-        let threads = if n > 1 { rayon::current_num_threads() } else { 1 };
-        n.div_ceil(threads).clamp(1, self.plan.chunk)
-    }
-
-    /// Runs `f` with a workspace of its own.
-    fn with_workspace<T>(&self, train: bool, f: impl FnOnce(&mut Workspace) -> T) -> T {
-        let spare = if train { &self.spare.training } else { &self.spare.inference };
-        let taken = spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut space = taken.unwrap_or_else(|| self.plan.workspace(train));
-        let result = f(&mut space);
-        spare.lock().unwrap_or_else(PoisonError::into_inner).push(space);
-        result
-    }
+            to_planar(output, planar, image.c, image.pixels());
+            let nll = observation.gradient(x, planar, slope, weight, log_var_gradient);
+            to_channels_last(slope, upper, image.c, image.pixels());
+            nll
+        })
+        .sum()
 }
 
 /// Runs tasks on the pool; a single one here, without waking anyone.
 fn spread<T: Send>(mut tasks: Vec<T>, run: impl Fn(T) + Sync + Send) {
+    use rayon::prelude::*;
     match tasks.len() {
         0 => (),
         1 => run(tasks.remove(0)),

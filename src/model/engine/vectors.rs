@@ -5,8 +5,8 @@
 
 use multiversion::multiversion;
 
-use crate::model::NORM_EPS;
 use crate::model::adamw::{BETA1, BETA2, EPS, Update};
+use crate::model::{NORM_EPS, TANH_HEIGHT, TANH_SLOPE};
 
 const LANES: usize = 16;
 
@@ -237,6 +237,70 @@ pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+bmi2", "x86_64+avx2+fma+bmi2"))]
 pub(crate) fn add(sum: &mut [f32], x: &[f32]) {
     sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+}
+
+/// Multiplies a slice by another.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+bmi2", "x86_64+avx2+fma+bmi2"))]
+pub(crate) fn multiply(product: &mut [f32], x: &[f32]) {
+    product.iter_mut().zip(x).for_each(|(product, x)| *product *= x);
+}
+
+/// `y = scale x + shift`, one of each a channel.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+bmi2", "x86_64+avx2+fma+bmi2"))]
+pub(crate) fn scale_rows(x: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32]) {
+    let c = scale.len();
+    for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
+        for i in 0..c {
+            y[i] = scale[i] * x[i] + shift[i];
+        }
+    }
+}
+
+/// The gradients of [`scale_rows`]: `dx` where it is wanted, and the scales' added to `dscale`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+bmi2", "x86_64+avx2+fma+bmi2"))]
+pub(crate) fn scale_rows_gradient(x: &[f32], scale: &[f32], dy: &[f32], dx: Option<&mut [f32]>, dscale: &mut [f32]) {
+    let c = scale.len();
+    for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
+        for i in 0..c {
+            dscale[i] += x[i] * dy[i];
+        }
+    }
+    for (dx, dy) in dx.into_iter().flat_map(|dx| dx.chunks_exact_mut(c)).zip(dy.chunks_exact(c)) {
+        for i in 0..c {
+            dx[i] = scale[i] * dy[i];
+        }
+    }
+}
+
+/// LeCun's `A tanh(B x)`.
+pub(crate) fn tanh(x: &[f32], y: &mut [f32]) {
+    y.iter_mut().zip(x).for_each(|(y, x)| *y = TANH_HEIGHT * (TANH_SLOPE * x).tanh());
+}
+
+/// Its gradient, from its output.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+bmi2", "x86_64+avx2+fma+bmi2"))]
+pub(crate) fn tanh_gradient(y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    const HEIGHT: f32 = 1.0 / TANH_HEIGHT;
+    for ((dx, dy), y) in dx.iter_mut().zip(dy).zip(y) {
+        let unit = y * HEIGHT;
+        *dx = dy * TANH_HEIGHT * TANH_SLOPE * (1.0 - unit * unit);
+    }
+}
+
+/// Rows of `a` values and rows of `b` values, one behind the other.
+pub(crate) fn join(x: &[f32], a: usize, other: &[f32], b: usize, y: &mut [f32]) {
+    for ((x, other), y) in x.chunks_exact(a).zip(other.chunks_exact(b)).zip(y.chunks_exact_mut(a + b)) {
+        y[..a].copy_from_slice(x);
+        y[a..].copy_from_slice(other);
+    }
+}
+
+/// The gradient of [`join`]: the first part is set, the second added.
+pub(crate) fn part(dy: &[f32], a: usize, dx: &mut [f32], b: usize, other: &mut [f32]) {
+    for ((dx, other), dy) in dx.chunks_exact_mut(a).zip(other.chunks_exact_mut(b)).zip(dy.chunks_exact(a + b)) {
+        dx.copy_from_slice(&dy[..a]);
+        add(other, &dy[a..]);
+    }
 }
 
 /// Transposes a matrix with rows of `from.len() / rows` values, in square blocks that stay in the nearest cache.

@@ -1,4 +1,4 @@
-//! The variational autoencoder, whichever executor runs it (Kingma & Welling 2013, arXiv:1312.6114).
+//! An autoencoder, variational (Kingma & Welling 2013, arXiv:1312.6114) or not, whichever executor runs it.
 //!
 //! Images are `[N, C, S, S]`, latents `[N, latent_len]` (`[N, dim]`, or `[N, dim, h, w]` for a map), all f32 slices.
 
@@ -6,25 +6,25 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::adamw::Step;
-use super::autograd::Autograd;
+use super::architecture::Architecture;
+use super::autograd::AutoencoderAutograd;
 use super::device::Device;
-use super::engine::Engine;
+use super::engine::{AutoencoderEngine, Batch};
 use super::likelihood::Observation;
-use super::network::Network;
 use super::weights::{self, Weights};
 use crate::error::{Failure, Kind, Result};
 use crate::pipeline;
 
 /// A network, its weights, and what runs them.
-pub struct Vae {
-    network: Network,
+pub struct Autoencoder {
+    architecture: Architecture,
     observation: Observation,
     executor: Executor,
 }
 
 enum Executor {
-    Engine(Box<Engine>),
-    Autograd(Box<Autograd>),
+    Engine(Box<AutoencoderEngine>),
+    Autograd(Box<AutoencoderAutograd>),
 }
 
 /// What a batch of images gives; `z = mean`, nothing is drawn.
@@ -32,7 +32,7 @@ enum Executor {
 pub struct Inference {
     /// Posterior means, `[N, latent_len]`.
     pub mean: Vec<f32>,
-    /// Posterior log-variances within +-20, `[N, latent_len]`.
+    /// Posterior log-variances within +-20, `[N, latent_len]`; empty where the encoder gives a point.
     pub log_var: Vec<f32>,
     /// Raw decoder output, `[N, C, S, S]`: logits or means in scaled units, as the observation law has it.
     pub output: Vec<f32>,
@@ -58,15 +58,15 @@ pub(super) struct Parts {
     pub kl: f64,
 }
 
-impl Vae {
+impl Autoencoder {
     /// A network with initial weights, a function of the seed alone.
     ///
     /// # Errors
     /// [`Kind::Settings`] for a model and input that do not fit together.
     pub fn new(model: &pipeline::Model, input: &pipeline::Input, seed: u64, device: Device) -> Result<Self> {
-        let network = Network::new(model, input)?;
-        let weights = network.initial(seed);
-        Self::with_weights(model, input, network, &weights, device)
+        let architecture = Architecture::new(model, input)?;
+        let weights = architecture.network.initial(seed);
+        Self::with_weights(model, input, architecture, &weights, device)
     }
 
     /// A network with weights from a file.
@@ -74,25 +74,28 @@ impl Vae {
     /// # Errors
     /// [`Kind::Model`] for a file that cannot be read or holds another network's weights, naming the tensor and both shapes.
     pub fn load(model: &pipeline::Model, input: &pipeline::Input, weights: &Path, device: Device) -> Result<Self> {
-        let network = Network::new(model, input)?;
-        let weights = weights::load(weights, &network)?;
-        Self::with_weights(model, input, network, &weights, device)
+        let architecture = Architecture::new(model, input)?;
+        let weights = weights::load(weights, &architecture.network)?;
+        Self::with_weights(model, input, architecture, &weights, device)
     }
 
     fn with_weights(
         model: &pipeline::Model,
         input: &pipeline::Input,
-        network: Network,
+        architecture: Architecture,
         weights: &[f32],
         device: Device,
     ) -> Result<Self> {
-        let log_var = network.log_var.map_or(&[][..], |index| &weights[network.parameters[index].range()]);
+        let parameters = &architecture.network.parameters;
+        let log_var = architecture.log_var.map_or(&[][..], |index| &weights[parameters[index].range()]);
         let observation = Observation::new(model.likelihood, input.scaling, input.channels, log_var);
         let executor = match device {
-            Device::Cpu => Executor::Engine(Box::new(Engine::new(network.clone(), weights))),
-            Device::Candle(device) => Executor::Autograd(Box::new(Autograd::new(network.clone(), weights, device)?)),
+            Device::Cpu => Executor::Engine(Box::new(AutoencoderEngine::new(architecture.clone(), weights))),
+            Device::Candle(device) => {
+                Executor::Autograd(Box::new(AutoencoderAutograd::new(architecture.clone(), weights, device)?))
+            }
         };
-        Ok(Self { network, observation, executor })
+        Ok(Self { architecture, observation, executor })
     }
 
     /// Writes the weights as safetensors; the same weights and metadata give the same bytes.
@@ -100,7 +103,7 @@ impl Vae {
     /// # Errors
     /// [`Kind::Io`] when the file cannot be written.
     pub fn save(&self, path: &Path, metadata: HashMap<String, String>) -> Result<()> {
-        weights::save(path, &self.network, &self.snapshot()?.0, metadata)
+        weights::save(path, &self.architecture.network, &self.snapshot()?.0, metadata)
     }
 
     /// Encodes and decodes any number of images, with the encoder's features.
@@ -114,13 +117,13 @@ impl Vae {
     /// Encodes and decodes any number of images; leaves `features` empty, which saves their memory traffic.
     ///
     /// # Errors
-    /// As [`Vae::infer`].
+    /// As [`Autoencoder::infer`].
     pub fn reconstruct(&mut self, x: &[f32]) -> Result<Inference> {
         self.run(x, false)
     }
 
     fn run(&mut self, x: &[f32], features: bool) -> Result<Inference> {
-        whole("x", x, self.network.image.len())?;
+        whole("x", x, self.architecture.image.len())?;
         match &self.executor {
             Executor::Engine(engine) => Ok(engine.infer(x, features)),
             Executor::Autograd(autograd) => autograd.infer(x, features),
@@ -130,9 +133,9 @@ impl Vae {
     /// Decodes latents `[N, latent_len]` to raw decoder outputs `[N, C, S, S]`.
     ///
     /// # Errors
-    /// As [`Vae::infer`].
+    /// As [`Autoencoder::infer`].
     pub fn decode(&mut self, z: &[f32]) -> Result<Vec<f32>> {
-        whole("z", z, self.network.latent.len())?;
+        whole("z", z, self.architecture.latent.len())?;
         match &self.executor {
             Executor::Engine(engine) => Ok(engine.decode(z)),
             Executor::Autograd(autograd) => autograd.decode(z),
@@ -140,34 +143,42 @@ impl Vae {
     }
 
     /// One step of AdamW on the mean over the batch of `nll + beta * kl`, with `z = mean + exp(log_var / 2) * noise`.
-    /// `noise` is standard normal, `[N, latent_len]`.
+    /// `target` is what the images `x` are to become, `[N, C, S, S]`: themselves, or what they were before noise was
+    /// added. `noise` is standard normal, `[N, noise_len]`.
     ///
     /// # Errors
-    /// As [`Vae::infer`]; also for an empty batch.
-    pub fn train_step(&mut self, x: &[f32], noise: &[f32], step: &Step) -> Result<StepLoss> {
-        let n = whole("x", x, self.network.image.len())?;
-        if n == 0 || whole("noise", noise, self.network.latent.len())? != n {
-            let message = format!("a training step on {n} images with {} values of noise", noise.len());
-            return Err(Failure::new(Kind::Internal, message));
-        }
+    /// As [`Autoencoder::infer`]; also for an empty batch.
+    pub fn train_step(&mut self, x: &[f32], target: &[f32], noise: &[f32], step: &Step) -> Result<StepLoss> {
+        let batch = self.batch(x, target, noise)?;
         let loss = match &mut self.executor {
-            Executor::Engine(engine) => engine.train_step(x, noise, step, &self.observation),
-            Executor::Autograd(autograd) => autograd.train_step(x, noise, step, &self.observation)?,
+            Executor::Engine(engine) => engine.train_step(batch, step, &self.observation),
+            Executor::Autograd(autograd) => autograd.train_step(batch, step, &self.observation)?,
         };
         self.refresh_observation()?;
         Ok(loss)
     }
 
+    fn batch<'a>(&self, x: &'a [f32], target: &'a [f32], noise: &'a [f32]) -> Result<Batch<'a>> {
+        let n = whole("x", x, self.architecture.image.len())?;
+        if n == 0 || target.len() != x.len() || noise.len() != n * self.noise_len() {
+            let (target, noise) = (target.len(), noise.len());
+            let message = format!("a training step on {n} images with {target} target values and {noise} of noise");
+            return Err(Failure::new(Kind::Internal, message));
+        }
+        Ok(Batch { x, target, noise })
+    }
+
     /// Loss and gradient of a batch, the gradient laid out as on disk.
     #[cfg(test)]
     pub(super) fn gradients(&mut self, x: &[f32], noise: &[f32], beta: f32) -> Result<(Parts, Vec<f32>)> {
+        let batch = self.batch(x, x, noise)?;
         match &mut self.executor {
             Executor::Engine(engine) => {
-                let parts = engine.gradients(x, noise, beta, &self.observation);
+                let parts = engine.gradients(batch, beta, &self.observation);
                 Ok((parts, engine.last_gradient()))
             }
             Executor::Autograd(autograd) => {
-                let (parts, gradients) = autograd.gradients(x, noise, beta, &self.observation)?;
+                let (parts, gradients) = autograd.gradients(batch, beta, &self.observation)?;
                 let mut all = Vec::new();
                 for gradient in gradients {
                     all.extend(gradient.flatten_all()?.to_vec1::<f32>()?);
@@ -179,39 +190,49 @@ impl Vae {
 
     /// Channels of an image.
     pub fn channels(&self) -> usize {
-        self.network.image.c
+        self.architecture.image.c
     }
 
     /// Side of an image in pixels.
     pub fn size(&self) -> usize {
-        self.network.image.h
+        self.architecture.image.h
     }
 
     /// Number of values of an image.
     pub fn image_len(&self) -> usize {
-        self.network.image.len()
+        self.architecture.image.len()
     }
 
     /// Number of values of a latent.
     pub fn latent_len(&self) -> usize {
-        self.network.latent.len()
+        self.architecture.latent.len()
+    }
+
+    /// Number of values of noise that a training image needs: as many as the latent's, or none for a point.
+    pub fn noise_len(&self) -> usize {
+        if self.architecture.is_variational { self.latent_len() } else { 0 }
+    }
+
+    /// Whether the encoder gives a distribution.
+    pub fn is_variational(&self) -> bool {
+        self.architecture.is_variational
     }
 
     /// Channels, rows and columns of the latent; a vector is `(dim, 1, 1)`.
     pub fn latent_map(&self) -> (usize, usize, usize) {
-        let latent = self.network.latent;
+        let latent = self.architecture.latent;
         (latent.c, latent.h, latent.w)
     }
 
     /// Channels, rows and columns of each encoder stage after its activation.
     pub fn stages(&self) -> Vec<(usize, usize, usize)> {
-        let shapes = self.network.taps.iter().map(|&tap| self.network.encoder[tap].output);
+        let shapes = self.architecture.taps.iter().map(|&tap| self.architecture.encoder()[tap].output);
         shapes.map(|shape| (shape.c, shape.h, shape.w)).collect()
     }
 
     /// Number of trained values.
     pub fn parameter_count(&self) -> usize {
-        self.network.parameter_count()
+        self.architecture.network.parameter_count()
     }
 
     /// What a pixel's value is worth under the present weights.
@@ -235,8 +256,9 @@ impl Vae {
     /// # Errors
     /// [`Kind::Internal`] for another network's weights, or when the device fails.
     pub fn restore(&mut self, weights: &Weights) -> Result<()> {
-        if weights.0.len() != self.network.parameter_count() {
-            let message = format!("{} weights for a network of {}", weights.0.len(), self.network.parameter_count());
+        let wanted = self.architecture.network.len();
+        if weights.0.len() != wanted {
+            let message = format!("{} weights for a network of {wanted}", weights.0.len());
             return Err(Failure::new(Kind::Internal, message));
         }
         match &mut self.executor {

@@ -1,0 +1,151 @@
+//! An autoencoder on candle's tensors.
+
+use candle_core::{Device, Tensor};
+
+use super::{MICRO_BATCH, Variables, flat, nll, run, scalar};
+use crate::error::Result;
+use crate::model::LOG_VAR_LIMIT;
+use crate::model::adamw::Step;
+use crate::model::architecture::Architecture;
+use crate::model::autoencoder::{Inference, Parts, StepLoss};
+use crate::model::engine::Batch;
+use crate::model::graph::{Layer, Node};
+use crate::model::likelihood::Observation;
+
+/// The reference executor of an autoencoder.
+pub(in crate::model) struct AutoencoderAutograd {
+    architecture: Architecture,
+    variables: Variables,
+}
+
+impl AutoencoderAutograd {
+    /// An executor with these weights, on this device.
+    pub(in crate::model) fn new(architecture: Architecture, weights: &[f32], device: Device) -> Result<Self> {
+        let variables = Variables::new(&architecture.network, weights, device)?;
+        Ok(Self { architecture, variables })
+    }
+
+    /// The weights, laid out as on disk.
+    pub(in crate::model) fn weights(&self) -> Result<Vec<f32>> {
+        self.variables.weights()
+    }
+
+    /// Replaces the weights by others, laid out as on disk.
+    pub(in crate::model) fn set_weights(&mut self, weights: &[f32]) -> Result<()> {
+        self.variables.set(weights)
+    }
+
+    /// The fitted log-variances of the likelihood.
+    pub(in crate::model) fn log_var(&self) -> Result<Vec<f32>> {
+        self.architecture.log_var.map_or(Ok(Vec::new()), |index| flat(&self.variables.values[index]))
+    }
+
+    /// Encodes and decodes images; `features` asks for those too.
+    pub(in crate::model) fn infer(&self, x: &[f32], features: bool) -> Result<Inference> {
+        let mut result = Inference { mean: vec![], log_var: vec![], output: vec![], features: vec![] };
+        if features {
+            result.features = vec![Vec::new(); self.architecture.taps.len()];
+        }
+        let parameters = self.variables.detached();
+        for x in x.chunks(MICRO_BATCH * self.architecture.image.len()) {
+            let mut taps = Vec::new();
+            let (mean, log_var) = self.encode(&parameters, &self.images(x)?, &mut taps)?;
+            let output = run(self.architecture.decoder(), &parameters, mean.clone(), None, |_, _| ())?;
+            result.mean.extend(flat(&mean)?);
+            if let Some(log_var) = log_var {
+                result.log_var.extend(flat(&log_var)?);
+            }
+            result.output.extend(flat(&output)?);
+            for (stage, tap) in result.features.iter_mut().zip(taps) {
+                // [n, h, w, c]; a vector is its own channels.
+                stage.extend(flat(&if tap.rank() == 4 { tap.permute((0, 2, 3, 1))? } else { tap })?);
+            }
+        }
+        Ok(result)
+    }
+
+    /// Decodes latents `[N, latent]` to raw outputs `[N, C, S, S]`.
+    pub(in crate::model) fn decode(&self, z: &[f32]) -> Result<Vec<f32>> {
+        let parameters = self.variables.detached();
+        let mut outputs = Vec::new();
+        for z in z.chunks(MICRO_BATCH * self.architecture.latent.len()) {
+            let output = run(self.architecture.decoder(), &parameters, self.latents(z)?, None, |_, _| ())?;
+            outputs.extend(flat(&output)?);
+        }
+        Ok(outputs)
+    }
+
+    /// One step of AdamW on a batch.
+    pub(in crate::model) fn train_step(
+        &mut self,
+        batch: Batch,
+        step: &Step,
+        observation: &Observation,
+    ) -> Result<StepLoss> {
+        let (Parts { nll, kl }, gradients) = self.gradients(batch, step.beta, observation)?;
+        Ok(StepLoss { nll, kl, gradient_norm: self.variables.step(&gradients, step)? })
+    }
+
+    /// Loss and gradient of a batch: means over its images.
+    pub(in crate::model) fn gradients(
+        &self,
+        batch: Batch,
+        beta: f32,
+        observation: &Observation,
+    ) -> Result<(Parts, Vec<Tensor>)> {
+        let n = (batch.x.len() / self.architecture.image.len()) as f64;
+        let parameters = self.variables.tensors();
+        let (x, target) = (self.images(batch.x)?, self.images(batch.target)?);
+        let (mean, log_var) = self.encode(&parameters, &x, &mut Vec::new())?;
+        let z = match &log_var {
+            Some(log_var) => (&mean + (log_var * 0.5)?.exp()?.mul(&self.latents(batch.noise)?)?)?,
+            None => mean.clone(),
+        };
+        let output = run(self.architecture.decoder(), &parameters, z, None, |_, _| ())?;
+        let variances = self.architecture.log_var.map(|index| &parameters[index]);
+        let nll = (nll(observation, &target, &output, variances)? / n)?;
+        let (loss, kl) = match &log_var {
+            Some(log_var) => {
+                // Kingma & Welling 2013, eq. 10.
+                let kl = ((((mean.sqr()? + log_var.exp()?)? - log_var)? - 1.0)?.sum_all()? * (0.5 / n))?;
+                ((&nll + (&kl * f64::from(beta))?)?, scalar(&kl)?)
+            }
+            None => (nll.clone(), 0.0),
+        };
+        Ok((Parts { nll: scalar(&nll)?, kl }, self.variables.gradients(&loss)?))
+    }
+
+    /// Mean and log-variance, `[n, dim]` or `[n, dim, h, w]`; the stages' features go to `taps`.
+    fn encode(&self, parameters: &[Tensor], x: &Tensor, taps: &mut Vec<Tensor>) -> Result<(Tensor, Option<Tensor>)> {
+        let posterior = run(self.architecture.encoder(), parameters, x.clone(), None, |i, y| {
+            if self.architecture.taps.contains(&i) {
+                taps.push(y.clone());
+            }
+        })?;
+        if !self.architecture.is_variational {
+            return Ok((posterior, None));
+        }
+        let dim = self.architecture.latent.c;
+        let limit = LOG_VAR_LIMIT;
+        Ok((posterior.narrow(1, 0, dim)?, Some(posterior.narrow(1, dim, dim)?.clamp(-limit, limit)?)))
+    }
+
+    fn images(&self, x: &[f32]) -> Result<Tensor> {
+        let image = self.architecture.image;
+        let shape = (x.len() / image.len(), image.c, image.h, image.w);
+        Ok(Tensor::from_slice(x, shape, &self.variables.device)?)
+    }
+
+    /// `[n, dim]` for a vector, `[n, dim, h, w]` for a map.
+    fn latents(&self, z: &[f32]) -> Result<Tensor> {
+        let latent = self.architecture.latent;
+        let n = z.len() / latent.len();
+        let is_vector = matches!(self.architecture.decoder().first(), Some(Node { layer: Layer::Linear, .. }));
+        let device = &self.variables.device;
+        Ok(if is_vector {
+            Tensor::from_slice(z, (n, latent.c), device)?
+        } else {
+            Tensor::from_slice(z, (n, latent.c, latent.h, latent.w), device)?
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! Losses on candle's tensors.
+
+use candle_core::Tensor;
+
+use super::layers::channels;
+use crate::model::LOG_VAR_LIMIT;
+use crate::model::likelihood::{Law, Observation};
+use crate::model::pixels::Curve;
+
+/// Negative log-likelihood of a batch, summed.
+pub(super) fn nll(
+    observation: &Observation,
+    x: &Tensor,
+    y: &Tensor,
+    log_var: Option<&Tensor>,
+) -> candle_core::Result<Tensor> {
+    let log_two_pi = f64::from(std::f32::consts::TAU).ln();
+    let pixels = match observation.law() {
+        Law::Bernoulli => {
+            let tail = (y.abs()?.neg()?.exp()? + 1.0)?.log()?;
+            ((y.relu()? - y.mul(x)?)? + tail)?
+        }
+        Law::Gaussian(_) => {
+            let log_var = match log_var {
+                Some(log_var) => channels(&log_var.clamp(-LOG_VAR_LIMIT, LOG_VAR_LIMIT)?, y)?,
+                None => candle_core::bail!("the Gaussian likelihood has no variance"),
+            };
+            let squares = (x - y)?.sqr()?.broadcast_mul(&log_var.neg()?.exp()?)?;
+            ((squares.broadcast_add(&log_var)? + log_two_pi)? * 0.5)?
+        }
+        Law::Counts(response, noise) => {
+            let signal = |u: &Tensor| -> candle_core::Result<Tensor> {
+                let u = u.clamp(response.bounds.0, response.bounds.1)?;
+                let value = match response.curve {
+                    Curve::Linear => u,
+                    Curve::Sinh => ((u.exp()? - u.neg()?.exp()?)? * 0.5)?,
+                    Curve::Exp(range) => ((u * f64::from(range))?.exp()? - 1.0)?,
+                };
+                value.affine(f64::from(response.factor), f64::from(response.shift))
+            };
+            let (v, mu) = (signal(x)?, signal(y)?);
+            let shot = mu.maximum(noise.floor)?.affine(f64::from(noise.gain), f64::from(noise.read_variance))?;
+            let variance = (shot + (&mu * f64::from(noise.model_error))?.sqr()?)?;
+            (((v - mu)?.sqr()?.div(&variance)? + (variance.log()? + log_two_pi)?)? * 0.5)?
+        }
+    };
+    pixels.sum_all()
+}
+
+/// Cross-entropy of logits `[n, classes]` against labels `[n]`, summed, nats.
+pub(super) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
+    let log_p = candle_nn::ops::log_softmax(logits, 1)?;
+    log_p.gather(&labels.unsqueeze(1)?, 1)?.sum_all()?.neg()
+}
