@@ -20,8 +20,8 @@ const PIPELINES: [&str; 2] = ["telescope", "detector"];
 const DROPPING: Duration = Duration::from_secs(28);
 /// At least this long between two of them.
 const PACE: Duration = Duration::from_millis(300);
-/// How long to wait for the last verdicts.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long to wait for the next verdict once all samples are there.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How often the report tables are looked at.
 const LOOK: Duration = Duration::from_millis(700);
 
@@ -69,10 +69,13 @@ fn feed(samples: &[Sample], root: &Path, service: &mut Service, board: &mut Boar
         service.check()?;
         sleep(pace.saturating_sub(dropped.elapsed()));
     }
-    let waited = Instant::now();
-    while !board.complete() && waited.elapsed() < PATIENCE {
+    let (mut waiting, mut since) = (board.waiting(), Instant::now());
+    while !board.complete() && since.elapsed() < PATIENCE {
         service.check()?;
         board.look()?;
+        if board.waiting() != waiting {
+            (waiting, since) = (board.waiting(), Instant::now());
+        }
         sleep(LOOK / 3);
     }
     Ok(())

@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::error::{Failure, Kind, Result};
 use crate::settings::Settings;
 
-/// How long the service may take to drain.
-const GRACE: Duration = Duration::from_secs(20);
+/// How long the service may take to drain: longer than it gives itself.
+const GRACE: Duration = Duration::from_secs(60);
 /// Lines of its log that a failure quotes.
 const QUOTED: usize = 8;
 
