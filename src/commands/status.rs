@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Counts, Lock, Reader};
-use crate::observe::board::{Line, Status};
+use crate::observe::board::{Held, Line, Status};
 use crate::observe::socket;
 use crate::settings::Settings;
 use crate::watch::{Known, Stat, files_below};
@@ -221,6 +221,9 @@ fn print_line(name: &str, line: &Line) {
         seconds(line.latency_p99_s),
         line.model_version.as_deref().unwrap_or("-"),
     );
+    if let Some(Held { files, longest, seconds }) = &line.held {
+        println!("  {files} of them wait for their writers, {longest} for {}", span(*seconds));
+    }
     if let Some((at, message)) = &line.last_error {
         let at = DateTime::from_timestamp_millis(*at);
         let at = at.map_or_else(String::new, |time| time.format("%F %T UTC").to_string());

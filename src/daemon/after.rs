@@ -14,7 +14,7 @@ use super::owed::Owed;
 use super::post::{Doing, Post, Posts};
 use super::stages::{Feedback, FileInfo, Told};
 use crate::pipeline::{Action, After};
-use crate::watch::{Outcome, Scored, Stat};
+use crate::watch::{Found, Outcome, Scored, Stat};
 
 /// Files that may wait for the thread; what is more waits for the next rescan.
 const MOST_WAITING: usize = 4096;
@@ -30,6 +30,12 @@ pub struct Finished {
     pub digest: Option<[u8; 32]>,
     /// Whether it was rejected.
     pub rejected: bool,
+}
+
+impl Finished {
+    fn found(self) -> Found {
+        Found { name: self.name, stat: self.stat }
+    }
 }
 
 /// The way to the thread of a lane.
@@ -94,7 +100,8 @@ impl Line {
             self.files.try_send(Some(file))
         {
             self.owed.wait(&file.name, false);
-            self.feedback.tell(Told::Finished(file.name, file.stat, file.rejected));
+            let rejected = file.rejected;
+            self.feedback.tell(Told::Finished(file.found(), rejected));
         }
     }
 
@@ -120,16 +127,17 @@ impl Hand {
             let told = match outcome {
                 Ok(Outcome::Done) => {
                     self.owed.end(&file.name);
-                    Told::Forget(file.name)
+                    Told::Forget(file.found())
                 }
                 Ok(Outcome::Changed) => {
                     debug!(pipeline = self.pipeline, source = %file.name.display(), "changed since it was scored, left where it is");
                     self.owed.end(&file.name);
-                    Told::Again(file.name)
+                    Told::Again(file.found())
                 }
                 Err(error) => {
                     self.fail(&file, &error);
-                    Told::Finished(file.name, file.stat, file.rejected)
+                    let rejected = file.rejected;
+                    Told::Finished(file.found(), rejected)
                 }
             };
             self.feedback.tell(told);

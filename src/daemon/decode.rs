@@ -113,7 +113,6 @@ impl Decoder {
             }
             Reading::Later(error) if job.failures + 1 >= readings(&error) || !self.watched => {
                 let times = if self.watched { readings(&error) } else { READINGS };
-                job.ticket.tell(Told::Unreadable(job.name.clone()));
                 let again = if self.watched { "; it is read again when its metadata change" } else { "" };
                 let detail = format!("{error}, {times} times{again}");
                 Ok(self.refuse(job, None, Rejection::new(Reason::Unreadable, detail)))
@@ -129,7 +128,7 @@ impl Decoder {
             }
             // What is gone may come back as it was.
             Reading::Gone | Reading::Changed => {
-                job.ticket.tell(Told::Again(job.name));
+                job.ticket.tell(Told::Again(Found { name: job.name, stat: job.stat }));
                 self.progress.add(&self.progress.ended, 1);
                 lane.tally.ended.fetch_add(1, Relaxed);
                 lane.tally.retries.fetch_add(1, Relaxed);
@@ -177,7 +176,7 @@ impl Decoder {
                 // Committed since it was asked above. Whoever waits here meanwhile may be new.
                 for (other, ticket) in self.flight.release(&key) {
                     self.progress.add(&self.progress.ended, u64::from(self.watched));
-                    ticket.tell(Told::Again(other.name.clone()));
+                    ticket.tell(Told::Again(other.found()));
                 }
                 return Ok(self.pass(Item::End(file, Outcome::Seen, Some(ticket))));
             }

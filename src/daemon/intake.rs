@@ -98,7 +98,7 @@ impl Feeder {
 
     /// Whether processes have died over this version of a file.
     pub fn is_suspect(&self, found: &Found) -> bool {
-        self.suspects.get(found.name.as_os_str().as_bytes()).is_some_and(|suspect| suspect.stat == found.stat)
+        self.suspects.get(found.name.as_os_str().as_bytes()).is_some_and(|suspect| found.stat.is(suspect.stat))
     }
 
     /// Sends one file; false where nobody wants it any more. A suspect goes alone, so that only it can be blamed.

@@ -112,7 +112,7 @@ impl Lookout {
             self.finish(inbox);
             if self.once && self.is_drained(inbox) {
                 self.scan(inbox);
-                if inbox.waiting() == 0 {
+                if inbox.expected() == 0 {
                     return Left::Done;
                 }
             }
@@ -150,14 +150,14 @@ impl Lookout {
     fn listen(&mut self, inbox: &mut Inbox) {
         for told in self.feeder.feedback.told() {
             match told {
-                Told::Again(name) => inbox.again(&name),
-                Told::Later(found, failures) => {
+                Told::Again(found) => inbox.again(&found),
+                Told::Later(found, failures) if inbox.is_current(&found) => {
                     let pause = (READ_PAUSES[0] * 4u32.saturating_pow(failures - 1)).min(READ_PAUSES[1]);
                     self.later.push((Instant::now() + pause, found, failures));
                 }
-                Told::Unreadable(name) => inbox.forget_until_changed(&name),
-                Told::Finished(name, stat, rejected) => inbox.finish(&name, stat, rejected),
-                Told::Forget(name) => inbox.forget(&name),
+                Told::Later(..) => {}
+                Told::Finished(found, rejected) => inbox.finish(&found, rejected),
+                Told::Forget(found) => inbox.forget(&found),
             }
         }
     }
@@ -170,6 +170,7 @@ impl Lookout {
         let again = due.into_iter().map(|(_, found, failures)| (found, failures));
         let found = inbox.settled(PORTION, &|| self.go_on());
         self.post.say(Doing::Rest);
+        self.feeder.lane.tally.set_held(inbox.held());
         let (suspects, fresh): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| self.feeder.is_suspect(found));
         self.suspects.extend(suspects);
         let mut all: Vec<(Found, u32)> = fresh.into_iter().map(|found| (found, 0)).chain(again).collect();
@@ -196,7 +197,7 @@ impl Lookout {
     }
 
     fn is_drained(&self, inbox: &Inbox) -> bool {
-        inbox.waiting() == 0 && self.later.is_empty() && self.suspects.is_empty() && self.feeder.feedback.is_quiet()
+        inbox.expected() == 0 && self.later.is_empty() && self.suspects.is_empty() && self.feeder.feedback.is_quiet()
     }
 
     /// The filesystem has answered; whether to ask it more.

@@ -47,19 +47,17 @@ pub struct Feedback {
     open: AtomicUsize,
 }
 
-/// What became of a file.
+/// What became of a version of a file. Another one may be under way by now: then nothing of this is said of it.
 #[derive(Debug)]
 pub enum Told {
     /// It changed while it was read, or is gone: look again.
-    Again(PathBuf),
+    Again(Found),
     /// It could not be read, this many times by now: read it again in a while.
     Later(Found, u32),
     /// Its rows are committed, and what is to be done after that has not been done.
-    Finished(PathBuf, Stat, bool),
+    Finished(Found, bool),
     /// It has been moved away or deleted after scoring.
-    Forget(PathBuf),
-    /// It was rejected as unreadable: look again when its metadata change.
-    Unreadable(PathBuf),
+    Forget(Found),
 }
 
 /// One file of an intake that has not been scored yet.
@@ -127,6 +125,11 @@ pub struct FileInfo {
 }
 
 impl FileInfo {
+    /// The version that was read.
+    pub fn found(&self) -> Found {
+        Found { name: self.name.clone(), stat: self.stat }
+    }
+
     /// What log lines about one of its frames, or about the file as a whole, stand in.
     pub fn span(&self, frame: Option<u32>) -> Span {
         let digest = self.digest.as_ref().map(|(_, hex)| &**hex);

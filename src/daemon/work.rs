@@ -129,7 +129,7 @@ impl Work {
                 self.buffer.extend((text.len() as u32).to_le_bytes());
                 self.buffer.extend(text);
             }
-            for number in [stat.size, stat.mtime_ns as u64, stat.inode] {
+            for number in [stat.size, stat.mtime_ns as u64, stat.inode, stat.ctime_ns as u64] {
                 self.buffer.extend(number.to_le_bytes());
             }
             self.buffer.extend(first.to_le_bytes());
@@ -189,10 +189,14 @@ fn parse(bytes: &[u8], now: &Boot) -> Option<Vec<Suspect>> {
                 Some(text.to_vec())
             };
             let (pipeline, path) = (String::from_utf8(text()?).ok()?, text()?);
-            let (size, mtime_ns, inode) =
-                (number::<8>(&mut rest)?, number::<8>(&mut rest)? as i64, number::<8>(&mut rest)?);
+            let stat = Stat {
+                size: number::<8>(&mut rest)?,
+                mtime_ns: number::<8>(&mut rest)? as i64,
+                inode: number::<8>(&mut rest)?,
+                ctime_ns: number::<8>(&mut rest)? as i64,
+            };
             let frames = (number::<4>(&mut rest)? as u32, number::<4>(&mut rest)? as u32);
-            Some(Suspect { pipeline, path, stat: Stat { size, mtime_ns, inode }, frames, stalled, tries: 0 })
+            Some(Suspect { pipeline, path, stat, frames, stalled, tries: 0 })
         })
         .collect()
 }
@@ -210,7 +214,7 @@ fn number<const N: usize>(rest: &mut &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const STAT: Stat = Stat { size: 1, mtime_ns: -2, inode: 3 };
+    const STAT: Stat = Stat { size: 1, mtime_ns: -2, inode: 3, ctime_ns: 4 };
 
     fn suspect(path: &[u8], frames: (u32, u32), stalled: bool) -> Suspect {
         Suspect { pipeline: "digits".into(), path: path.to_vec(), stat: STAT, frames, stalled, tries: 0 }

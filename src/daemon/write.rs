@@ -295,7 +295,7 @@ impl Writer {
                 }
                 // Some of the rows of the first may be those of an earlier process: it is read for itself.
                 Scoring::New | Scoring::Partial { .. } if self.watched && !names.contains(bytes(&file)) => {
-                    ticket.tell(Told::Again(file.name.clone()));
+                    ticket.tell(Told::Again(file.found()));
                     self.progress.add(&self.progress.ended, 1);
                     file.lane.tally.ended.fetch_add(1, Relaxed);
                     continue;

@@ -102,6 +102,13 @@ impl Ledger {
                  OR done.outcome IN ('scored', 'rejected') AND old.outcome IN ('partial', 'refused')))",
                 [batch],
             )?;
+            transaction.execute(
+                "DELETE FROM files WHERE id IN (SELECT old.id FROM files AS done JOIN files AS old
+                 ON old.path = done.path AND old.identity = done.identity AND old.digest IS NULL
+                 WHERE done.batch = ?1 AND old.batch < ?1 AND done.digest IS NULL
+                 AND done.outcome = 'seen' AND old.outcome = 'seen')",
+                [batch],
+            )?;
             if suspects {
                 // One that was rejected for its tries, unread, keeps them: the next start must not try it again.
                 for file in files.iter().filter(|file| file.digest.is_some()) {
@@ -189,8 +196,8 @@ pub(super) fn insert_parts(
 /// Puts the rows of a batch's files into `files`.
 pub(super) fn insert_files(transaction: &Transaction<'_>, batch: i64, files: &[FileRow]) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO files (batch, identity, path, size, mtime_ns, inode, digest, outcome, frames)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO files (batch, identity, path, size, mtime_ns, inode, digest, outcome, frames, ctime_ns)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for FileRow { identity, path, stat, digest, outcome, frames, .. } in files {
         let digest = digest.as_ref().map(|digest| &digest[..]);
@@ -203,7 +210,8 @@ pub(super) fn insert_files(transaction: &Transaction<'_>, batch: i64, files: &[F
             stat.inode as i64,
             digest,
             outcome.name(),
-            *frames as i64
+            *frames as i64,
+            stat.ctime_ns
         ])?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::scoring::{Scoring, scoring};
-use super::{optional, place};
+use super::{optional, place, tables};
 use crate::disk::Trouble;
 use crate::error::{Failure, Result};
 use crate::watch::{Known, Stat};
@@ -71,15 +71,16 @@ impl Reader {
     /// [`crate::error::Kind::Io`].
     pub fn known(&self, identity: i64) -> Result<Known> {
         self.run(|connection| {
-            let mut query = connection.prepare(
+            let ctime = tables::ctime_of(connection)?;
+            let mut query = connection.prepare(&format!(
                 "SELECT files.path, files.size, files.mtime_ns, files.inode, files.digest IS NULL,
                  files.outcome = 'rejected' OR files.outcome = 'seen' AND EXISTS (SELECT 1 FROM files AS before
                  WHERE before.digest = files.digest AND before.identity = files.identity AND before.path = files.path
-                 AND before.outcome = 'rejected')
+                 AND before.outcome = 'rejected'), {ctime}
                  FROM files JOIN batches ON batches.id = files.batch
                  WHERE files.identity = ?1 AND batches.committed = 1 AND files.outcome NOT IN ('partial', 'refused')
                  AND (files.inode <> 0 OR files.digest IS NULL) ORDER BY files.id",
-            )?;
+            ))?;
             let mut rows = query.query([identity])?;
             let mut known = Known::default();
             while let Some(row) = rows.next()? {
@@ -87,6 +88,7 @@ impl Reader {
                     size: row.get::<_, i64>(1)? as u64,
                     mtime_ns: row.get(2)?,
                     inode: row.get::<_, i64>(3)? as u64,
+                    ctime_ns: row.get(6)?,
                 };
                 let (name, rejected) = (row.get_ref(0)?.as_blob()?, row.get(5)?);
                 if row.get(4)? { known.finish_unread(name, stat) } else { known.finish(name, stat, rejected) }

@@ -34,17 +34,19 @@ impl Ledger {
         self.run(|connection| {
             let transaction = connection.transaction()?;
             for Suspect { pipeline, path, stat, frames, stalled, .. } in files {
-                let again =
-                    "size = ?3 AND mtime_ns = ?4 AND inode = ?5 AND max(first_frame, ?6) <= min(last_frame, ?7)";
+                let again = "size = ?3 AND mtime_ns = ?4 AND inode = ?5 AND ctime_ns IN (?9, 0)
+                    AND max(first_frame, ?6) <= min(last_frame, ?7)";
                 let (size, inode) = (stat.size as i64, stat.inode as i64);
                 transaction.execute(
                     &format!(
-                        "INSERT INTO tries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1) ON CONFLICT DO UPDATE SET
+                        "INSERT INTO tries
+                         (pipeline, path, size, mtime_ns, inode, first_frame, last_frame, stalled, tries, ctime_ns)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9) ON CONFLICT DO UPDATE SET
                          tries = iif({again}, tries + 1, 1), first_frame = iif({again}, max(first_frame, ?6), ?6),
                          last_frame = iif({again}, min(last_frame, ?7), ?7), size = ?3, mtime_ns = ?4, inode = ?5,
-                         stalled = ?8"
+                         stalled = ?8, ctime_ns = ?9"
                     ),
-                    params![pipeline, path, size, stat.mtime_ns, inode, frames.0, frames.1, stalled],
+                    params![pipeline, path, size, stat.mtime_ns, inode, frames.0, frames.1, stalled, stat.ctime_ns],
                 )?;
             }
             transaction.commit()
@@ -58,7 +60,7 @@ impl Ledger {
     pub fn suspects(&mut self) -> Result<Vec<Suspect>> {
         self.run(|connection| {
             let mut query = connection.prepare(
-                "SELECT pipeline, path, size, mtime_ns, inode, first_frame, last_frame, stalled, tries FROM tries
+                "SELECT pipeline, path, size, mtime_ns, inode, first_frame, last_frame, stalled, tries, ctime_ns FROM tries
                  ORDER BY tries, path",
             )?;
             let rows = query.query_map([], |row| {
@@ -66,6 +68,7 @@ impl Ledger {
                     size: row.get::<_, i64>(2)? as u64,
                     mtime_ns: row.get(3)?,
                     inode: row.get::<_, i64>(4)? as u64,
+                    ctime_ns: row.get(9)?,
                 };
                 Ok(Suspect {
                     pipeline: row.get(0)?,

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables below.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS identities (
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS files (
     id INTEGER PRIMARY KEY,
     batch INTEGER NOT NULL REFERENCES batches, identity INTEGER NOT NULL REFERENCES identities,
     path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-    digest BLOB, outcome TEXT NOT NULL, frames INTEGER NOT NULL);
+    digest BLOB, outcome TEXT NOT NULL, frames INTEGER NOT NULL, ctime_ns INTEGER NOT NULL DEFAULT 0);
 DROP INDEX IF EXISTS files_digest;
 CREATE INDEX IF NOT EXISTS files_named ON files (digest, identity, path);
 CREATE INDEX IF NOT EXISTS files_scored ON files (digest, identity) WHERE outcome IN ('scored', 'partial');
@@ -37,9 +37,13 @@ DROP TABLE IF EXISTS attempts;
 CREATE TABLE IF NOT EXISTS tries (
     pipeline TEXT NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
     first_frame INTEGER NOT NULL, last_frame INTEGER NOT NULL, stalled INTEGER NOT NULL, tries INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (pipeline, path)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS errors (pipeline TEXT PRIMARY KEY, at INTEGER NOT NULL, message TEXT NOT NULL) WITHOUT ROWID;
 ";
+
+/// Columns that older versions did not have: of the first one `retired`, of the second the times of change.
+const ADDED: [(&str, &str); 3] = [("parts", "retired"), ("files", "ctime_ns"), ("tries", "ctime_ns")];
 
 /// Makes what is missing. A ledger that is up to date is not written to, so that a full disk does not stand in its way.
 pub(super) fn bring_up(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
@@ -47,10 +51,20 @@ pub(super) fn bring_up(connection: &mut Connection, version: i64) -> rusqlite::R
         return Ok(());
     }
     let transaction = connection.transaction()?;
-    if version == 1 {
-        transaction.execute("ALTER TABLE parts ADD COLUMN retired INTEGER NOT NULL DEFAULT 0", [])?;
-    }
     transaction.execute_batch(TABLES)?;
+    for (table, column) in ADDED {
+        let has =
+            transaction.prepare("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2")?.exists([table, column])?;
+        if !has {
+            transaction.execute(&format!("ALTER TABLE {table} ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0"), [])?;
+        }
+    }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
+}
+
+/// The time of change in a row of `files`, where it is kept: who reads a ledger does not bring it up.
+pub(super) fn ctime_of(connection: &Connection) -> rusqlite::Result<&'static str> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(if version < 3 { "0" } else { "files.ctime_ns" })
 }

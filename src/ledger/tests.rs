@@ -23,7 +23,7 @@ fn file(identity: i64, name: &str, digest: u8, outcome: Outcome, frames: u64) ->
         identity,
         pipeline: "digits".into(),
         path: name.into(),
-        stat: Stat { size: 1, mtime_ns: 2, inode: 3 },
+        stat: Stat { size: 1, mtime_ns: 2, inode: 3, ctime_ns: 4 },
         digest: Some([digest; 32]),
         outcome,
         frames,
@@ -38,7 +38,7 @@ fn stage(store: &Store, part: &Part) {
         reason: "empty",
         detail: String::new(),
         received_at: Utc::now(),
-        stat: Stat { size: 1, mtime_ns: 2, inode: 3 },
+        stat: Stat { size: 1, mtime_ns: 2, inode: 3, ctime_ns: 4 },
         identity: identity().into(),
     };
     store.stage(part, &mut schema::rejected(&[row]).unwrap()).unwrap();
@@ -142,7 +142,7 @@ fn a_replacement_is_settled_by_whether_the_new_part_stands() {
         reason: "empty",
         detail: String::new(),
         received_at: Utc::now(),
-        stat: Stat { size: 1, mtime_ns: 2, inode: 3 },
+        stat: Stat { size: 1, mtime_ns: 2, inode: 3, ctime_ns: 4 },
         identity: identity().into(),
     };
     store.stage(&new, &mut schema::rejected(&[row(), row()]).unwrap()).unwrap();
@@ -189,6 +189,48 @@ fn a_ledger_of_the_first_version_is_brought_up() {
     ledger.retire_parts(&[part("1", Table::Scores)]).unwrap();
     assert_eq!(ledger.retired().unwrap()[0].rows, 7);
     assert_eq!(Reader::open(state.path()).unwrap().counts("digits").unwrap().scored, 7);
+}
+
+#[test]
+fn a_ledger_without_times_of_change_is_read_as_it_is_and_brought_up() {
+    let state = tempfile::tempdir().unwrap();
+    let old = Connection::open(place(state.path())).unwrap();
+    old.execute_batch(include_str!("../../tests/reference/ledger-2.sql")).unwrap();
+    drop(old);
+    let stat = Stat { size: 1, mtime_ns: 2, inode: 3, ctime_ns: 4 };
+    let reader = Reader::open(state.path()).unwrap();
+    assert!(reader.known(1).unwrap().contains(b"a", stat), "status asks a ledger that no service has opened since");
+    let mut ledger = Ledger::open(state.path()).unwrap();
+    assert_eq!(ledger.identity("digits", &identity()).unwrap(), 1);
+    assert!(reader.known(1).unwrap().contains(b"a", stat));
+    assert_eq!(reader.scoring(1, &[1; 32], b"a").unwrap(), Scoring::Known);
+    let suspect = ledger.suspects().unwrap().remove(0);
+    assert_eq!((suspect.stat, suspect.tries), (stat.without_ctime(), 2));
+    ledger.blame(&[Suspect { stat, ..suspect.clone() }]).unwrap();
+    assert_eq!(ledger.suspects().unwrap(), [Suspect { stat, tries: 3, ..suspect }], "it is the same file");
+    let files = [FileRow { stat: Stat { ctime_ns: 5, ..stat }, ..file(1, "a", 1, Outcome::Seen, 0) }];
+    let batch = ledger.prepare(&[], &files).unwrap();
+    ledger.commit(batch, &files).unwrap();
+    let known = reader.known(1).unwrap();
+    assert!(known.contains(b"a", files[0].stat) && !known.contains(b"a", stat));
+    drop(ledger);
+    Ledger::open(state.path()).unwrap();
+}
+
+#[test]
+fn a_file_that_cannot_be_read_costs_no_row_a_start() {
+    let state = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(state.path()).unwrap();
+    let id = ledger.identity("digits", &identity()).unwrap();
+    for outcome in [Outcome::Rejected, Outcome::Seen, Outcome::Seen, Outcome::Seen] {
+        let files = [FileRow { digest: None, ..file(id, "a", 1, outcome, 0) }];
+        let batch = ledger.prepare(&[], &files).unwrap();
+        ledger.commit(batch, &files).unwrap();
+    }
+    let count = |connection: &mut Connection| {
+        connection.query_row("SELECT count(*) FROM files", [], |row| row.get::<_, i64>(0))
+    };
+    assert_eq!(ledger.run(count).unwrap(), 2, "what was said of it, and that it was seen again");
 }
 
 #[test]
@@ -262,7 +304,7 @@ fn tries_add_up_until_the_file_changes_or_ends() {
     let mut suspect = Suspect {
         pipeline: "digits".into(),
         path: b"a".to_vec(),
-        stat: Stat { size: 1, mtime_ns: 2, inode: 3 },
+        stat: Stat { size: 1, mtime_ns: 2, inode: 3, ctime_ns: 4 },
         frames: (3, 9),
         stalled: false,
         tries: 0,
@@ -286,7 +328,7 @@ fn tries_add_up_until_the_file_changes_or_ends() {
 }
 
 fn suspect(frames: (u32, u32), stalled: bool) -> Suspect {
-    let stat = Stat { size: 1, mtime_ns: 2, inode: 3 };
+    let stat = Stat { size: 1, mtime_ns: 2, inode: 3, ctime_ns: 4 };
     Suspect { pipeline: "digits".into(), path: b"a".to_vec(), stat, frames, stalled, tries: 0 }
 }
 

@@ -15,6 +15,8 @@ use super::reloads::{Configuration, Reloads};
 use super::tally::Tally;
 use crate::daemon::{Condition, Hindrance, Progress, Reason, Vigil};
 use crate::error::Result;
+use crate::report::names::source_name;
+use crate::watch;
 
 /// How full a queue or a budget is.
 type Depth = Box<dyn Fn() -> u64 + Send + Sync>;
@@ -203,6 +205,24 @@ impl From<Hindrance> for Obstacle {
     }
 }
 
+/// Files that wait for long: their writers do not close them, or go on writing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// How many.
+    pub files: u64,
+    /// The one that waits longest, as reports would call it.
+    pub longest: String,
+    /// Seconds since it was found.
+    pub seconds: f64,
+}
+
+impl From<watch::Held> for Held {
+    fn from(held: watch::Held) -> Self {
+        let seconds = held.since.elapsed().as_secs_f64();
+        Self { files: held.files as u64, longest: source_name(&held.name), seconds }
+    }
+}
+
 /// A pipeline as it is now. What is `None` is not known.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -211,6 +231,8 @@ pub struct Line {
     pub waiting: Option<u64>,
     /// Whether there are more than that.
     pub waiting_more: bool,
+    /// Those of them that wait for long.
+    pub held: Option<Held>,
     /// Files in the stages.
     pub under_way: Option<u64>,
     /// Files in the inbox that are done, and for which `[after]` is not.
@@ -243,6 +265,7 @@ fn line(tally: &Tally) -> Line {
     Line {
         waiting: Some(tally.waiting.load(Relaxed)),
         waiting_more: tally.waiting_more.load(Relaxed),
+        held: tally.held().map(Held::from),
         under_way: Some(tally.under_way()),
         after_waiting: Some(tally.owed.load(Relaxed)),
         scored,

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::metrics::Timings;
 use crate::error::Result;
 use crate::ledger::Counts;
+use crate::watch::Held;
 
 /// Files whose latency is kept for the percentile.
 const LATENCIES: usize = 1000;
@@ -65,6 +66,7 @@ struct Rest {
     rejected: BTreeMap<&'static str, u64>,
     model: Option<Model>,
     last_error: Option<(i64, String)>,
+    held: Option<Held>,
     /// Seconds from found to committed of the last files.
     latencies: VecDeque<f64>,
     /// Frames scored, once a second.
@@ -176,6 +178,16 @@ impl Tally {
     pub fn waits(&self, files: usize, more: bool) {
         self.waiting.store(files as u64, Relaxed);
         self.waiting_more.store(more, Relaxed);
+    }
+
+    /// Says which files wait for long.
+    pub fn set_held(&self, held: Option<Held>) {
+        self.lock().held = held;
+    }
+
+    /// The files that wait for long: their writers do not close them, or go on writing.
+    pub fn held(&self) -> Option<Held> {
+        self.lock().held.clone()
     }
 
     /// Files in the stages.

@@ -239,7 +239,7 @@ mod tests {
             reason: "corrupt",
             detail: "no end".into(),
             received_at: chrono::Utc::now(),
-            stat: crate::watch::Stat { size: 1, mtime_ns: 2, inode: 3 },
+            stat: crate::watch::Stat { size: 1, mtime_ns: 2, inode: 3, ctime_ns: 4 },
             identity: std::sync::Arc::new(crate::score::Identity {
                 model_version: "1".into(),
                 model_digest: "m".into(),

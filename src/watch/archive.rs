@@ -51,9 +51,6 @@ impl Scored<'_> {
     /// The file or its folder cannot be written.
     pub fn delete(&self) -> io::Result<Outcome> {
         let Some((folder, base)) = self.folder()? else { return Ok(Outcome::Changed) };
-        if !self.is_same(&folder, base)? {
-            return Ok(Outcome::Changed);
-        }
         if self.remove(&folder, base)? == Outcome::Changed {
             return Ok(Outcome::Changed);
         }
@@ -118,6 +115,11 @@ impl Scored<'_> {
         Ok(stat_at(folder, base)? == Some(self.stat))
     }
 
+    /// The same once it has been given another name.
+    fn is_renamed(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+        Ok(stat_at(folder, name)?.is_some_and(|now| now.is_renamed(self.stat)))
+    }
+
     fn marker(&self, base: &OsStr) -> Option<OsString> {
         let marker = self.marker?;
         Some(OsString::from_vec([base.as_bytes(), marker.as_bytes()].concat()))
@@ -125,12 +127,15 @@ impl Scored<'_> {
 
     /// Deletes the file by way of a name that no writer uses: what took its place in the last moment is not deleted with it.
     fn remove(&self, folder: &OwnedFd, base: &OsStr) -> io::Result<Outcome> {
+        if !self.is_same(folder, base)? {
+            return Ok(Outcome::Changed);
+        }
         let hidden = hidden(folder, base)?;
         match rename_new(folder, base, folder, &hidden) {
             Err(Errno::NOENT) => return Ok(Outcome::Changed),
             renamed => renamed?,
         }
-        let removed = match self.is_same(folder, &hidden) {
+        let removed = match self.is_renamed(folder, &hidden) {
             Ok(true) => unlinkat(folder, &hidden, AtFlags::empty()).map(|()| Outcome::Done).map_err(io::Error::from),
             other => other.map(|_| Outcome::Changed),
         };
@@ -173,7 +178,7 @@ impl Scored<'_> {
             renamed => renamed?,
         }
         // It may have been replaced in the last moment: then it goes back.
-        if stat_at(&to.folder, name)? == Some(self.stat) {
+        if self.is_renamed(&to.folder, name)? {
             return Ok(Outcome::Done);
         }
         rename_new(&to.folder, name, folder, base)?;

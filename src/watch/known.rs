@@ -1,9 +1,7 @@
 //! Which versions of files need no second look.
 
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::MetadataExt;
 
 use super::Stat;
 
@@ -33,7 +31,7 @@ impl Known {
     pub fn finished(&self, name: &[u8], stat: Stat) -> Option<bool> {
         let known = *self.0.get(&hash(name))?;
         let committed = matches!(known & !VERSION, SCORED | REJECTED);
-        (committed && known & VERSION == hash(stat) & VERSION).then_some(known & !VERSION == REJECTED)
+        (committed && is_of(known, stat)).then_some(known & !VERSION == REJECTED)
     }
 
     /// Remembers a version of a file that was rejected without being read.
@@ -46,19 +44,16 @@ impl Known {
         self.0.retain(|_, known| *known & !VERSION != UNREAD);
     }
 
-    /// Remembers a file that cannot be read until its metadata change: its permissions, for one.
-    pub fn insert_unreadable(&mut self, name: &[u8], meta: &Metadata) {
-        self.0.insert(hash(name), hash_with_ctime(meta) & VERSION);
-    }
-
     /// Whether this version of the file is known.
     pub fn contains(&self, name: &[u8], stat: Stat) -> bool {
-        self.0.get(&hash(name)).is_some_and(|known| known & VERSION == hash(stat) & VERSION)
+        self.0.get(&hash(name)).is_some_and(|known| is_of(*known, stat))
     }
 
-    /// Whether the file could not be read, and nothing about it has changed since.
-    pub fn is_unreadable(&self, name: &[u8], meta: &Metadata) -> bool {
-        self.0.get(&hash(name)).is_some_and(|known| *known == hash_with_ctime(meta) & VERSION)
+    /// The same of a file that has been met: what a ledger of an older version did not keep of it is kept from now on.
+    pub fn meets(&mut self, name: &[u8], stat: Stat) -> bool {
+        let Some(known) = self.0.get_mut(&hash(name)).filter(|known| is_of(**known, stat)) else { return false };
+        *known = hash(stat) & VERSION | *known & !VERSION;
+        true
     }
 
     /// Forgets a file, so that it is looked at again.
@@ -67,8 +62,9 @@ impl Known {
     }
 }
 
-fn hash_with_ctime(meta: &Metadata) -> u64 {
-    hash((Stat::from(meta), meta.ctime(), meta.ctime_nsec()))
+/// Whether what is known is of this version, as far as it was kept.
+fn is_of(known: u64, stat: Stat) -> bool {
+    [stat, stat.without_ctime()].iter().any(|stat| hash(stat) & VERSION == known & VERSION)
 }
 
 fn hash(value: impl Hash) -> u64 {

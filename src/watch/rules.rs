@@ -5,13 +5,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Pending, Stat};
+use super::pending::Pending;
+use super::stat::Stat;
 use crate::pipeline::{Watch, WatchMode};
 
-/// A file that is held open by a writer is waited for this long after its last change. inotify says when it is closed; this is for
-/// a writer that never closes, or was never heard to.
-const OPEN_PATIENCE: Duration = Duration::from_secs(600);
-/// How far modification times may lie behind the clock: filesystems have coarse ones.
+/// A file that a writer holds open is not read before it is closed, which inotify tells. Only what has not changed for a day is:
+/// what is cut by its name alone (`truncate(2)`), or made of an empty file (`link(2)`), is never closed.
+const OPEN_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// A file that waits so much longer than it has to is worth a word.
+const LONG: Duration = Duration::from_secs(600);
+/// How far times of files may lie behind the clock: filesystems have coarse ones.
 const COARSE: Duration = Duration::from_secs(2);
 /// Endings of names that are not finished.
 pub const UNFINISHED: [&str; 3] = [".part", ".partial", ".tmp"];
@@ -23,7 +26,7 @@ pub struct Rules {
     pub settle: Duration,
     /// Whether the clock of modification times is this machine's, and its writers are heard.
     pub trust_mtime: bool,
-    /// Since when they are, nanoseconds since 1970. Of what was changed before, the modification time is all there is.
+    /// Since when they are, nanoseconds since 1970. Of what was changed before, its times are all there is.
     heard_since: i64,
     min_age: Duration,
     rescan: Duration,
@@ -83,6 +86,11 @@ impl Rules {
         self.trust_mtime && age(stat).is_some_and(|age| age + self.rescan < self.min_age)
     }
 
+    /// Time after which a file that waits is worth a word.
+    pub fn patience(&self) -> Duration {
+        self.settle.max(self.min_age) + LONG
+    }
+
     /// Whether a file whose last change is `pending.since` ago is complete.
     pub fn is_complete(&self, pending: &Pending, now: Instant) -> bool {
         let rested = now.duration_since(pending.since);
@@ -90,7 +98,8 @@ impl Rules {
         let age = age(pending.stat).filter(|_| self.trust_mtime && !pending.open).unwrap_or_default().max(rested);
         let patience = if pending.open { self.settle.max(OPEN_PATIENCE) } else { self.settle };
         // Where this process was held up, what it will hear of a change may lie behind the change: it gets the time to hear it.
-        let calm = if pending.stat.mtime_ns < self.heard_since { age } else { rested };
+        let changed = pending.stat.mtime_ns.max(pending.stat.ctime_ns);
+        let calm = if changed < self.heard_since { age } else { rested };
         calm >= patience && age >= self.min_age
     }
 }

@@ -1,3 +1,7 @@
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use super::pending::{MOST_PENDING, Pending, Waiting, Writer};
 use super::*;
 use crate::error::Kind;
 use crate::pipeline::WatchMode;
@@ -81,14 +85,17 @@ fn what_changed_while_writers_are_heard_must_rest_while_it_is_looked_at() {
     std::fs::write(&path, b"half").unwrap();
     std::thread::sleep(Duration::from_millis(40));
     let (now, settle) = (Instant::now(), Duration::from_millis(20));
-    let complete = |inbox: &Inbox, now| {
-        let pending = Pending { stat: stat_of(&path).unwrap(), since: now, open: false };
+    let complete = |stat: Stat| {
+        let pending = Pending::new(stat, now, false);
         (inbox.rules.is_complete(&pending, now), inbox.rules.is_complete(&pending, now + settle))
     };
-    assert_eq!(complete(&inbox, now), (false, true), "that it is being written may be about to be heard");
+    let stat = || stat_of(&path).unwrap();
+    assert_eq!(complete(stat()), (false, true), "that it is being written may be about to be heard");
     let hour = std::time::SystemTime::now() - Duration::from_secs(3600);
     std::fs::File::options().write(true).open(&path).unwrap().set_modified(hour).unwrap();
-    assert_eq!(complete(&inbox, now), (true, true), "what lay there before need not rest");
+    assert_eq!(complete(stat()), (false, true), "its time may be put back by who has written it just now");
+    let before = Stat { ctime_ns: stat().mtime_ns, ..stat() };
+    assert_eq!(complete(before), (true, true), "what lay there before need not rest");
 }
 
 #[test]
@@ -230,6 +237,135 @@ fn a_writer_that_pauses_is_waited_for_until_it_closes() {
     assert!(inbox.settled(9, &|| true).is_empty());
     inbox.follow(&Hint::Everything, &|| true);
     assert_eq!(names(inbox.settled(9, &|| true)), ["cube"], "where events were lost, the close may be among them");
+}
+
+#[test]
+fn a_close_that_nobody_could_hear_is_not_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("cube");
+    let mut inbox = inbox(root.path(), 10);
+    inbox.open(root.path().to_path_buf(), WatchMode::Auto).unwrap();
+    std::fs::write(&path, b"half").unwrap();
+    inbox.follow(&Hint::Writing(path), &|| true);
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(inbox.settled(9, &|| true).is_empty());
+    inbox.open(root.path().to_path_buf(), WatchMode::Auto).unwrap();
+    // It was closed while the inbox was away.
+    let begun = Instant::now();
+    while names(inbox.settled(9, &|| true)) != ["cube"] {
+        assert!(begun.elapsed() < Duration::from_secs(60), "its close is waited for");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_file_held_open_is_read_a_day_after_its_last_change_and_named_long_before() {
+    let rules = Rules::new(&watch(10));
+    let (mut waiting, begun) = (Waiting::default(), Instant::now());
+    let stat = |size| Stat { size, mtime_ns: 2, inode: 3, ctime_ns: 4 };
+    for name in ["log", "cube"] {
+        waiting.note(Path::new(name), stat(1), Writer::Writes, &rules);
+    }
+    assert_eq!((waiting.held(rules.patience()), waiting.expected()), (None, 2));
+    let hours = |hours: u64| begun + Duration::from_secs(hours * 3600 + 60);
+    let mut settle = |name: &str, size, at| waiting.settle(Path::new(name), Some(stat(size)), at, &rules).is_some();
+    assert!(!settle("log", 1, hours(23)) && !settle("log", 2, hours(24)) && !settle("log", 2, hours(47)));
+    assert!(!settle("cube", 1, hours(23)) && settle("cube", 1, hours(24)));
+    let held = waiting.held(Duration::ZERO).unwrap();
+    assert_eq!((held.files, &*held.name, waiting.expected()), (1, Path::new("log"), 0));
+    waiting.note(Path::new("log"), stat(2), Writer::HasClosed, &rules);
+    assert!(waiting.settle(Path::new("log"), Some(stat(2)), hours(47), &rules).is_some());
+    assert_eq!(waiting.held(Duration::ZERO), None);
+}
+
+/// Writes over a file in place, and puts its time back.
+fn rewrite(path: &Path, content: &[u8]) {
+    let before = std::fs::metadata(path).unwrap();
+    let ctime = || stat_of(path).unwrap().ctime_ns;
+    let was = ctime();
+    // The clock of a filesystem goes in steps of milliseconds.
+    while ctime() == was {
+        std::fs::write(path, content).unwrap();
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(before.modified().unwrap()).unwrap();
+    }
+    let now = stat_of(path).unwrap();
+    assert!(now.is_renamed(Stat::from(&before)), "nothing else tells it");
+}
+
+#[test]
+fn a_rewrite_whose_size_and_time_are_put_back_is_a_new_version() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    std::fs::write(&path, b"before").unwrap();
+    let mut inbox = inbox(root.path(), 0);
+    inbox.scan(&|| true);
+    assert_eq!(names(inbox.settled(9, &|| true)), ["a"]);
+    inbox.scan(&|| true);
+    assert_eq!(inbox.waiting(), 0);
+    rewrite(&path, b"after.");
+    inbox.scan(&|| true);
+    assert_eq!(names(inbox.settled(9, &|| true)), ["a"]);
+}
+
+#[test]
+fn what_an_older_ledger_knows_is_known_until_it_changes() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    std::fs::write(&path, b"before").unwrap();
+    let stat = stat_of(&path).unwrap();
+    let mut known = Known::default();
+    known.finish(b"a", stat.without_ctime(), true);
+    assert_eq!(known.finished(b"a", stat), Some(true));
+    let mut inbox = Inbox::new(root.path().to_path_buf(), &watch(0), known);
+    inbox.scan(&|| true);
+    assert_eq!(inbox.waiting(), 0, "it is not read again because a version is newer");
+    rewrite(&path, b"after.");
+    inbox.scan(&|| true);
+    assert_eq!(inbox.waiting(), 1, "once it has been met, its time of change is known");
+    assert!(stat.is(stat) && stat.is(stat.without_ctime()) && !stat.without_ctime().is(stat));
+}
+
+#[test]
+fn what_is_said_of_an_old_version_is_not_said_of_the_new_one() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let mut inbox = inbox(root.path(), 0);
+    inbox.keep_finished();
+    let mut found = |content: &[u8]| {
+        std::fs::write(&path, content).unwrap();
+        inbox.scan(&|| true);
+        inbox.settled(9, &|| true).remove(0)
+    };
+    let (old, new) = (found(b"old"), found(b"newer"));
+    for tell in [Inbox::again, Inbox::forget, |inbox: &mut Inbox, file: &Found| inbox.finish(file, false)] {
+        tell(&mut inbox, &old);
+        inbox.scan(&|| true);
+        assert_eq!((inbox.waiting(), inbox.finished().len()), (0, 0), "the new one is under way");
+    }
+    assert!(inbox.is_current(&new) && !inbox.is_current(&old));
+    inbox.finish(&new, true);
+    inbox.scan(&|| true);
+    assert!(matches!(&inbox.finished()[..], [(file, true)] if file.stat == new.stat));
+    inbox.forget(&new);
+    inbox.scan(&|| true);
+    assert_eq!(names(inbox.settled(9, &|| true)), ["a"], "it has come again");
+    inbox.again(&new);
+    assert_eq!(inbox.waiting(), 1);
+}
+
+#[test]
+fn what_could_not_be_read_is_looked_at_again_when_its_rights_change() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    std::fs::write(&path, b"x").unwrap();
+    let mut inbox = inbox(root.path(), 0);
+    inbox.scan(&|| true);
+    let before = inbox.settled(9, &|| true).remove(0).stat;
+    while stat_of(&path) == Some(before) {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    inbox.follow(&Hint::Changed(path), &|| true);
+    assert_eq!(names(inbox.settled(9, &|| true)), ["a"]);
 }
 
 #[test]

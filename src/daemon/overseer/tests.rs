@@ -110,7 +110,7 @@ fn an_archive_that_does_not_answer_is_said_and_hinders_nobody() {
 #[test]
 fn a_batch_that_takes_too_long_ends_the_run_and_its_files_alone_are_blamed() {
     let House { state, mut overseer, mut events } = house(&[]);
-    let stat = Stat { size: 1, mtime_ns: 2, inode: 3 };
+    let stat = Stat { size: 1, mtime_ns: 2, inode: 3, ctime_ns: 4 };
     let mut innocent = Work::new(state.path(), "decode-0", &overseer.posts).unwrap();
     let mut guilty = Work::new(state.path(), work::SCORE, &overseer.posts).unwrap();
     innocent.begin(&[("p", b"innocent", stat, 0, 0)]);
@@ -155,7 +155,7 @@ fn a_worker_that_goes_on_in_the_last_moment_is_not_blamed_for_its_next_piece() {
     let mut work = Work::new(state.path(), work::SCORE, &overseer.posts).unwrap();
     work_on(&work.post);
     let (turn, _) = work.post.doing();
-    work.begin(&[("p", b"next", Stat { size: 1, mtime_ns: 2, inode: 3 }, 0, 0)]);
+    work.begin(&[("p", b"next", Stat { size: 1, mtime_ns: 2, inode: 3, ctime_ns: 4 }, 0, 0)]);
     work_on(&work.post);
     overseer.end_over(&work.post, turn, "cube.fits", 7);
     assert!(events.try_recv().is_err());

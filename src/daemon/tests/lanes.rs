@@ -17,7 +17,7 @@ fn job(lane: &Arc<Lane>, name: &str, size: u64) -> Job {
         path: name.into(),
         inbox: None,
         name: name.into(),
-        stat: Stat { size, mtime_ns: 0, inode: 0 },
+        stat: Stat { size, mtime_ns: 0, inode: 0, ctime_ns: 0 },
         received_at: chrono::Utc::now(),
         rejected: None,
         alone: false,

@@ -58,6 +58,36 @@ fn a_file_touched_or_put_there_anew_with_the_same_content_gives_no_row() {
 }
 
 #[test]
+fn a_rewrite_whose_time_is_put_back_is_scored_and_what_changes_the_metadata_alone_is_not() {
+    let house = House::new();
+    let place = house.inbox().join("a.png");
+    for value in [7, 8] {
+        house.drop_image("a.png", value);
+        touch(&place, 1_000_000);
+        assert_eq!(house.once("m").scored, 1, "the {value}");
+    }
+    let changes: [&dyn Fn(); 3] = [
+        &|| std::fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap(),
+        &|| std::fs::hard_link(&place, house.root.path().join("backup")).unwrap(),
+        &|| {
+            std::fs::rename(&place, house.root.path().join("away")).unwrap();
+            std::fs::rename(house.root.path().join("away"), &place).unwrap();
+        },
+    ];
+    for change in changes {
+        let before = crate::watch::stat_of(&place);
+        change();
+        assert_ne!(crate::watch::stat_of(&place), before);
+        let summary = house.once("m");
+        assert_eq!((summary.files, summary.known, summary.scored), (1, 1, 0));
+    }
+    assert_eq!(house.once("m").files, 0);
+    std::fs::rename(&place, house.inbox().join("b.png")).unwrap();
+    assert_eq!(house.once("m").known, 1);
+    assert_eq!(["scores", "duplicates", "rejected"].map(|table| house.rows(table).height()), [2, 1, 0]);
+}
+
+#[test]
 fn a_file_read_twice_while_it_is_under_way_keeps_no_other_name_waiting() {
     let house = House::new();
     let settings = Settings { flush_rows: 1, batch_frames: 1, queue_frames: 1, ..house.settings.clone() };

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::fs::{openat, renameat, renameat_with, statat};
 use rustix::io::Errno;
 
-use crate::watch::Stat;
+use crate::watch::stat::{Stat, nanoseconds};
 
 /// Bytes of a file's name that its hidden one keeps, so that the longest name has one.
 const KEPT: usize = 200;
@@ -55,8 +55,9 @@ pub fn stat_at(folder: &OwnedFd, name: &OsStr) -> io::Result<Option<Stat>> {
     match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile => Ok(Some(Stat {
             size: found.st_size as u64,
-            mtime_ns: found.st_mtime * 1_000_000_000 + found.st_mtime_nsec as i64,
+            mtime_ns: nanoseconds(found.st_mtime, found.st_mtime_nsec as i64),
             inode: found.st_ino,
+            ctime_ns: nanoseconds(found.st_ctime, found.st_ctime_nsec as i64),
         })),
         Ok(_) | Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),

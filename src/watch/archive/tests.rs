@@ -67,9 +67,11 @@ fn a_file_moves_with_its_folder_and_its_marker() {
         if elsewhere && !house.are_apart() {
             println!("/dev/shm is no other filesystem: not tested across two");
         }
-        let stat = house.write("night/1/a.fits", b"content");
+        house.write("night/1/a.fits", b"content");
         house.write("night/1/a.fits.done", b"");
-        std::fs::set_permissions(house.inbox.path().join("night/1/a.fits"), PermissionsExt::from_mode(0o640)).unwrap();
+        let path = house.inbox.path().join("night/1/a.fits");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        let stat = stat_of(&path).unwrap();
         let scored = house.scored("night/1/a.fits", stat);
         assert_eq!(scored.move_to(house.archive.path()).unwrap(), Outcome::Done);
         assert_eq!(house.archived("night/1/a.fits").unwrap(), b"content");
@@ -229,6 +231,26 @@ fn what_takes_its_place_in_the_last_moment_is_kept() {
     assert_eq!(house.names(), ["a.1.png", "a.1.png.done", "a.png", "a.png.done"]);
     assert_eq!(std::fs::read(house.inbox.path().join("a.1.png")).unwrap(), b"not scored");
     assert_eq!(std::fs::read(house.inbox.path().join("a.png")).unwrap(), b"newer still");
+}
+
+#[test]
+fn a_rewrite_whose_size_and_time_are_put_back_is_left_alone() {
+    for elsewhere in [false, true] {
+        let house = House::new(elsewhere);
+        let stat = house.write("a", b"scored");
+        let path = house.inbox.path().join("a");
+        let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+        while stat_of(&path) == Some(stat) {
+            std::fs::write(&path, b"unread").unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        }
+        let scored = house.scored("a", stat);
+        assert!(stat_of(&path).unwrap().is_renamed(stat), "nothing but the time of change tells it");
+        assert_eq!(scored.move_to(house.archive.path()).unwrap(), Outcome::Changed);
+        assert_eq!(scored.remove(&open(house.inbox.path()), OsStr::new("a")).unwrap(), Outcome::Changed);
+        assert_eq!(scored.delete().unwrap(), Outcome::Changed);
+        assert_eq!((house.names(), std::fs::read(&path).unwrap()), (vec!["a".to_string()], b"unread".to_vec()));
+    }
 }
 
 #[test]
