@@ -58,9 +58,8 @@ enum Left {
 
 impl Lookout {
     /// Watches until told to stop, or with `once` until the inbox is empty. `known` are the files that are done.
-    pub fn run(mut self, mut known: Known) {
+    pub fn run(mut self, known: Known) {
         self.reach();
-        known.forget_unread();
         let mut inbox = Inbox::new(self.folder.clone(), &self.feeder.lane.watch, known);
         if self.feeder.lane.line.get().is_some() {
             inbox.keep_finished();

@@ -140,15 +140,16 @@ impl Scored<'_> {
             other => other.map(|_| Outcome::Changed),
         };
         if !matches!(removed, Ok(Outcome::Done)) {
-            self.put_back(folder, &hidden, base)?;
+            self.put_back(folder, &hidden, folder, base)?;
         }
         removed
     }
 
-    /// Gives a hidden file its name back, or a numbered one where a newer version has that, so that it is found and scored.
-    fn put_back(&self, folder: &OwnedFd, hidden: &OsStr, base: &OsStr) -> io::Result<()> {
+    /// Gives a file that was taken `from` its name back, or a numbered one where a newer version has that, so that it is found and
+    /// scored.
+    fn put_back(&self, from: &OwnedFd, hidden: &OsStr, folder: &OwnedFd, base: &OsStr) -> io::Result<()> {
         for name in (0..NAMES).map(|number| numbered(base, number)) {
-            match rename_new(folder, hidden, folder, &name) {
+            match rename_new(from, hidden, folder, &name) {
                 Ok(()) => return self.mark_like(folder, base, &name),
                 Err(Errno::EXIST) => {}
                 Err(error) => {
@@ -181,7 +182,7 @@ impl Scored<'_> {
         if self.is_renamed(&to.folder, name)? {
             return Ok(Outcome::Done);
         }
-        rename_new(&to.folder, name, folder, base)?;
+        self.put_back(&to.folder, name, folder, base)?;
         Ok(Outcome::Changed)
     }
 

@@ -111,7 +111,9 @@ impl Inbox {
             }
             let path = self.root.join(&name);
             let stat = stat_of(&path).filter(|_| self.rules.is_marked(&path));
-            if let Some(stat) = self.pending.settle(&name, stat, now, &self.rules) {
+            if let Some(stat) = self.pending.settle(&name, stat, now, &self.rules)
+                && self.lies_inside(&name)
+            {
                 self.known.insert(name.as_os_str().as_bytes(), stat);
                 found.push(Found { name, stat });
             }
@@ -185,6 +187,12 @@ impl Inbox {
     /// Time between two looks at the waiting files.
     pub fn pace(&self) -> Duration {
         (self.rules.settle / 4).clamp(Duration::from_millis(10), Duration::from_millis(250))
+    }
+
+    /// Whether no folder on the way has been replaced by a link: what lies behind one is not read.
+    fn lies_inside(&self, name: &Path) -> bool {
+        let mut folders = name.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+        folders.all(|folder| std::fs::symlink_metadata(self.root.join(folder)).is_ok_and(|meta| meta.is_dir()))
     }
 
     fn look(&mut self, path: &Path, step: Step<'_>, writer: impl Fn(&Metadata) -> Writer) {

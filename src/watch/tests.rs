@@ -99,6 +99,24 @@ fn what_changed_while_writers_are_heard_must_rest_while_it_is_looked_at() {
 }
 
 #[test]
+fn what_lies_behind_a_link_that_took_the_place_of_a_folder_is_not_found_again_and_again() {
+    let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(root.path().join("night")).unwrap();
+    std::fs::write(root.path().join("night/a"), b"x").unwrap();
+    let mut inbox = inbox(root.path(), 0);
+    inbox.scan(&|| true);
+    let found = inbox.settled(9, &|| true).remove(0);
+    std::fs::rename(root.path().join("night"), outside.path().join("night")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("night"), root.path().join("night")).unwrap();
+    inbox.again(&found);
+    assert!(inbox.settled(9, &|| true).is_empty() && inbox.waiting() == 0);
+    std::fs::remove_file(root.path().join("night")).unwrap();
+    std::fs::rename(outside.path().join("night"), root.path().join("night")).unwrap();
+    inbox.scan(&|| true);
+    assert_eq!(names(inbox.settled(9, &|| true)), ["night/a"], "the folder has come back");
+}
+
+#[test]
 fn a_file_deleted_while_it_waits_is_forgotten() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a");

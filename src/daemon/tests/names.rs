@@ -106,6 +106,20 @@ fn a_file_read_twice_while_it_is_under_way_keeps_no_other_name_waiting() {
 }
 
 #[test]
+fn what_could_not_be_read_and_is_named_again_is_scored() {
+    let house = House::new();
+    house.drop_image("a.png", 1);
+    let load = || Ok(vec![plan(&house.inbox(), "m", Duration::ZERO)]);
+    let orders = Orders { intake: Intake::Paths(vec![house.inbox().join("a.png")]), load: &load, view: None };
+    let mut strict = house.settings.clone();
+    strict.limits.file_bytes = 10;
+    assert_eq!(run(&strict, &orders).unwrap().rejected, 1);
+    let summary = run(&house.settings, &orders).unwrap();
+    assert_eq!((summary.scored, summary.known), (1, 0), "it is not too large any more");
+    assert_eq!(run(&house.settings, &orders).unwrap().known, 1);
+}
+
+#[test]
 fn files_given_by_path_have_names_that_lead_nowhere_else() {
     let house = House::new();
     house.drop_image("a.png", 1);

@@ -227,7 +227,9 @@ fn what_takes_its_place_in_the_last_moment_is_kept() {
     house.write(".hidden", b"not scored");
     house.write("a.png", b"newer still");
     house.write("a.png.done", b"");
-    scored.put_back(&folder, OsStr::new(".hidden"), OsStr::new("a.png")).unwrap();
+    let elsewhere = open(house.archive.path());
+    std::fs::rename(house.inbox.path().join(".hidden"), house.archive.path().join("a.png")).unwrap();
+    scored.put_back(&elsewhere, OsStr::new("a.png"), &folder, OsStr::new("a.png")).unwrap();
     assert_eq!(house.names(), ["a.1.png", "a.1.png.done", "a.png", "a.png.done"]);
     assert_eq!(std::fs::read(house.inbox.path().join("a.1.png")).unwrap(), b"not scored");
     assert_eq!(std::fs::read(house.inbox.path().join("a.png")).unwrap(), b"newer still");
