@@ -93,6 +93,17 @@ impl Ledger {
         self.patience = Arc::new(Never);
     }
 
+    /// Does something without waiting for a full disk: what can be done later is not to hold up the rest.
+    ///
+    /// # Errors
+    /// Those of the work; [`Kind::Io`] on a full disk.
+    pub fn at_once<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let patience = std::mem::replace(&mut self.patience, Arc::new(Never));
+        let outcome = work(self);
+        self.patience = patience;
+        outcome
+    }
+
     /// The number of an identity, made where it is new.
     ///
     /// # Errors

@@ -120,7 +120,7 @@ fn inboxes(pipelines: &[Pipeline], settings: &Settings, findings: &mut Findings)
         match daemon::check_inboxes(&[pipeline], &settings.state, true) {
             Err(failure) if fatal.is_none() => findings.doubtful(
                 format!(
-                    "pipeline {}: {}; it is tried again while the others are watched",
+                    "pipeline {}: {}; it is tried again, and what can be done meanwhile goes on",
                     pipeline.name, failure.message
                 ),
                 failure.hint.as_deref().unwrap_or("bring it back"),

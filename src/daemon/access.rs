@@ -75,7 +75,7 @@ impl Access {
                 lost.or_else(|| silent().map(|(_, detail)| detail.clone()))
             }
             Purpose::After(owed) => {
-                let why = silent().map(|(key, detail)| format!("{key}: {detail}")).or_else(|| owed.failing())?;
+                let why = silent().map(|(key, detail)| format!("{key}: {detail}")).or_else(|| owed.trouble())?;
                 Some(format!("{why}; {} scored or rejected files wait in the inbox", owed.waiting()))
             }
         }

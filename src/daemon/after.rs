@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use tracing::{debug, warn};
 
 use super::access::Access;
+use super::inboxes::reach_archive;
 use super::lane::Lane;
 use super::owed::Owed;
 use super::post::{Doing, Post, Posts};
@@ -59,6 +60,8 @@ pub struct Hand {
     feedback: Arc<Feedback>,
     owed: Arc<Owed>,
     post: Arc<Post>,
+    /// Pause between two looks for an archive that is lost.
+    pause: Duration,
 }
 
 /// A thread's work and the way to it; `None` where every file is left as it is.
@@ -78,6 +81,7 @@ pub fn line(lane: &Lane, feedback: &Arc<Feedback>, posts: &Posts) -> Option<(Han
         feedback: feedback.clone(),
         owed,
         post: posts.post(&format!("after-{}", lane.name)),
+        pause: Duration::from_secs(lane.watch.rescan_s.max(1)),
     };
     Some((hand, line))
 }
@@ -121,12 +125,16 @@ impl Hand {
 
     /// Works until told to end.
     pub fn run(self) {
-        while let Ok(Some(file)) = self.files.recv() {
+        self.look();
+        while let Some(file) = self.next() {
             let outcome = self.act(&file);
             self.post.say(Doing::Rest);
             let told = match outcome {
                 Ok(Outcome::Done) => {
                     self.owed.end(&file.name);
+                    if self.owed.is_lost() {
+                        self.look();
+                    }
                     Told::Forget(file.found())
                 }
                 Ok(Outcome::Changed) => {
@@ -146,6 +154,29 @@ impl Hand {
             let waiting = self.owed.waiting();
             warn!(pipeline = self.pipeline, waiting, detail, "[after] is not done, the next start tries it again");
         }
+    }
+
+    /// The next file; until it comes, an archive that is lost is looked for again and again.
+    fn next(&self) -> Option<Finished> {
+        while self.owed.is_lost() {
+            match self.files.recv_timeout(self.pause) {
+                Ok(file) => return file,
+                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        self.files.recv().ok().flatten()
+    }
+
+    /// Looks whether files could be moved, so that it is known before the first of them.
+    fn look(&self) {
+        let lost = self.after.archives().find_map(|(key, archive)| {
+            self.post.say(Doing::Reach { place: archive.as_path().into(), path: archive.clone() });
+            let error = reach_archive(archive).err()?;
+            Some(format!("{key}: cannot move files to {}: {error}", archive.display()))
+        });
+        self.post.say(Doing::Rest);
+        self.owed.lose(lost);
     }
 
     fn act(&self, file: &Finished) -> std::io::Result<Outcome> {

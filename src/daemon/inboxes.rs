@@ -23,7 +23,7 @@ pub fn inbox_of(pipeline: &Pipeline, state: &Path) -> Result<PathBuf> {
 }
 
 /// Checks the inboxes of all pipelines, and the folders their files are moved to. An inbox that cannot be reached now does not keep
-/// the others from being watched; with `all` it does.
+/// the others from being watched, and an archive keeps nobody from being scored; with `all` they do.
 ///
 /// # Errors
 /// [`Kind::Settings`] where a pipeline names none, or one that must not be watched, or files would be taken away from another one or
@@ -55,17 +55,28 @@ pub fn check_inboxes(pipelines: &[&Pipeline], state: &Path, all: bool) -> Result
     for (pipeline, error) in lost {
         warn!(pipeline, error = error.message, "the inbox cannot be reached, it is tried again");
     }
-    pipelines.iter().try_for_each(|pipeline| check_archives(pipeline, state, &inboxes))
+    pipelines.iter().try_for_each(|pipeline| check_archives(pipeline, state, &inboxes, all))
 }
 
 /// Checks the folders that a pipeline's files are moved to.
-fn check_archives(pipeline: &Pipeline, state: &Path, inboxes: &[PathBuf]) -> Result<()> {
+fn check_archives(pipeline: &Pipeline, state: &Path, inboxes: &[PathBuf], all: bool) -> Result<()> {
     pipeline.spec.after.archives().try_for_each(|(key, archive)| {
-        let (folder, state, inboxes) = (archive.clone(), state.to_path_buf(), inboxes.to_vec());
-        within(archive, move || check_archive(&folder, &state, &inboxes)).map_err(|failure| {
+        let named = |failure: Failure| {
             let message = format!("{}: {key} moves files to {}", pipeline.path.display(), failure.message);
             Failure { message, ..failure }
-        })
+        };
+        // As it is named; where it is, it says only when it can be reached.
+        check_outside(&std::path::absolute(archive).unwrap_or_else(|_| archive.clone()), state, inboxes)
+            .map_err(named)?;
+        let (folder, state, inboxes) = (archive.clone(), state.to_path_buf(), inboxes.to_vec());
+        match within(archive, move || check_archive(&folder, &state, &inboxes)).map_err(named) {
+            Err(failure) if failure.kind == Kind::Io && !all => {
+                let (pipeline, error, hint) = (&pipeline.name, failure.message, failure.hint);
+                warn!(pipeline, error, hint, "[after] cannot be done, it is tried again; scoring goes on");
+                Ok(())
+            }
+            checked => checked,
+        }
     })
 }
 
@@ -113,13 +124,26 @@ fn within<T: Send + 'static>(folder: &Path, ask: impl FnOnce() -> Result<T> + Se
 
 /// Checks that files can be moved to a folder.
 fn check_archive(archive: &Path, state: &Path, inboxes: &[PathBuf]) -> Result<()> {
-    let io = |error: std::io::Error| {
+    let folder = reach_archive(archive).map_err(|error| {
         Failure::io(archive, error)
             .hint("make the folder, and let the user that runs anomalyd write there; under systemd see ReadWritePaths=")
-    };
-    let folder = archive.canonicalize().map_err(io)?;
-    access(&folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| io(error.into()))?;
-    std::fs::read_dir(&folder).map_err(io)?;
+    })?;
+    check_outside(&folder, state, inboxes)
+}
+
+/// Where an archive is.
+///
+/// # Errors
+/// It is not there, or cannot be read and written.
+pub fn reach_archive(archive: &Path) -> std::io::Result<PathBuf> {
+    let folder = archive.canonicalize()?;
+    access(&folder, Access::WRITE_OK | Access::EXEC_OK)?;
+    std::fs::read_dir(&folder)?;
+    Ok(folder)
+}
+
+/// Checks that what is moved to a folder is not found again.
+fn check_outside(folder: &Path, state: &Path, inboxes: &[PathBuf]) -> Result<()> {
     let state = state.canonicalize().unwrap_or_else(|_| state.to_path_buf());
     let own = ["reports", "staging", "work"].map(|own| state.join(own));
     let refuse = |message: String| {
@@ -130,7 +154,7 @@ fn check_archive(archive: &Path, state: &Path, inboxes: &[PathBuf]) -> Result<()
         return refuse(format!("{}, which lies in {}", folder.display(), forbidden.display()));
     }
     // What is moved keeps its path, and may so come to lie in an inbox.
-    if let Some(inbox) = inboxes.iter().find(|inbox| inbox.starts_with(&folder)) {
+    if let Some(inbox) = inboxes.iter().find(|inbox| inbox.starts_with(folder)) {
         return refuse(format!("{}, which contains the inbox {}", folder.display(), inbox.display()));
     }
     Ok(())

@@ -24,6 +24,8 @@ struct Now {
     /// Files that were tried and failed, and how the last of them did.
     failed: usize,
     why: Option<String>,
+    /// Why files could not go where they are to, were there any.
+    lost: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +85,22 @@ impl Owed {
     /// How the last file failed, as long as one of those that did is still there.
     pub fn failing(&self) -> Option<String> {
         self.lock().why.clone()
+    }
+
+    /// Says why files could not go where they are to, or that they could.
+    pub fn lose(&self, lost: Option<String>) {
+        self.lock().lost = lost;
+    }
+
+    /// Whether that is so.
+    pub fn is_lost(&self) -> bool {
+        self.lock().lost.is_some()
+    }
+
+    /// What is wrong: how a file failed, or how one would.
+    pub fn trouble(&self) -> Option<String> {
+        let now = self.lock();
+        now.why.clone().or_else(|| now.lost.clone())
     }
 
     /// Files that wait.

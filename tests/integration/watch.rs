@@ -250,3 +250,29 @@ fn a_daemon_from_ready_to_drained() {
     let status = house.status();
     assert_eq!((&status["running"], &status["pipelines"]["digits"]["waiting"]), (&false.into(), &0.into()));
 }
+
+#[test]
+fn an_archive_that_is_not_there_yet_is_said_and_waited_for() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let archive = house.path("archive");
+    house.write_pipeline(&format!("rescan_s = 1\n[after]\nscored = {{ move = {archive:?} }}\n"));
+    let daemon = house.start();
+    let held = || {
+        let status = house.status();
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.into_iter().find(|held| held["reason"] == "after_failing:digits")
+    };
+    wait_until("the archive is missed before a file is to go there", || held().is_some());
+    assert!(held().unwrap()["detail"].as_str().unwrap().contains(archive.to_str().unwrap()), "{held:?}", held = held());
+    std::fs::write(house.path("inbox/a.png"), image(1)).unwrap();
+    house.wait_for(1);
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.wait_for("changes=");
+    assert!(house.path("inbox/a.png").exists() && !archive.exists());
+    std::fs::create_dir(&archive).unwrap();
+    wait_until("the file is in the archive", || archive.join("a.png").exists());
+    wait_until("nothing is wrong any more", || held().is_none());
+}

@@ -159,7 +159,9 @@ impl Upkeep<'_> {
         let begun = Instant::now();
         loop {
             self.wait(day, quiet, at, begun)?;
-            let batch = self.ledger.prepare_replacement(&built.old, &built.new).map_err(Halt::put_off)?;
+            // What was merged takes up space until it is swapped or thrown away: on a full disk it is thrown away.
+            let prepared = self.ledger.at_once(|ledger| ledger.prepare_replacement(&built.old, &built.new));
+            let batch = prepared.map_err(Halt::put_off)?;
             match self.exchange(built, quiet, at) {
                 Ok(true) => return Ok(batch),
                 // Nobody knows what stands there: the next start does.

@@ -34,12 +34,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// Makes the folder at `path`, with what is missing of the way to it.
+    /// Makes the folder at `path`, with what is missing of the way to it from the archive. The archive itself is not made: where its
+    /// filesystem is not mounted, that would be a folder of another one.
     pub fn make(archive: &Path, path: &Path) -> io::Result<Self> {
-        let stands = archive.ancestors().find(|folder| folder.is_dir()).unwrap_or(archive);
+        std::fs::metadata(archive)?;
         std::fs::create_dir_all(path)?;
         // All of them, not the missing alone: another thread may have made one and not synced it yet.
-        let parents = path.ancestors().skip(1).take_while(|parent| parent.starts_with(stands));
+        let parents = path.ancestors().skip(1).take_while(|parent| parent.starts_with(archive));
         Ok(Self { folder: openat(CWD, path, FOLDER, Mode::empty())?, parents: parents.map(PathBuf::from).collect() })
     }
 
