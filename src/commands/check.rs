@@ -71,9 +71,7 @@ fn one_line(text: &str) -> String {
 /// The kind of the first failure, which is the one that `watch` would end with.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let findings = look(args, settings);
-    for line in &findings.lines {
-        println!("{line}");
-    }
+    super::say(&findings.lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     findings.outcome()
 }
 

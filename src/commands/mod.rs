@@ -18,6 +18,7 @@ pub mod status;
 pub mod train;
 pub mod watch;
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::Command;
@@ -46,6 +47,15 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Simulate(args) => simulate::run(&args, settings),
         Command::Man(args) => man::run(&args),
         Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Prints a result. Who has read enough and has closed the pipe is no failure.
+fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.map_err(|error| Failure::new(Kind::Io, format!("cannot print the result: {error}"))),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `anomalyd status`: what the running daemon says of itself, else what ledger and inboxes say.
 
+mod text;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -7,12 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use chrono::DateTime;
 use serde_json::Value;
 
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Counts, Lock, Reader};
-use crate::observe::board::{Held, Line, Status};
+use crate::observe::board::{Line, Status};
 use crate::observe::socket;
 use crate::settings::Settings;
 use crate::watch::{Known, Stat, files_below};
@@ -48,12 +49,8 @@ struct Shown {
 /// [`Kind::Io`] where the ledger cannot be read.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let shown = gather(settings)?;
-    if args.json {
-        println!("{}", json(&shown)?);
-    } else {
-        print(&shown);
-    }
-    Ok(())
+    let text = if args.json { json(&shown)? + "\n" } else { text::of(&shown) };
+    super::say(&text)
 }
 
 fn gather(settings: &Settings) -> Result<Shown> {
@@ -61,7 +58,7 @@ fn gather(settings: &Settings) -> Result<Shown> {
     let mut notes = Vec::new();
     let daemon = if running { ask(&settings.state, &mut notes) } else { None };
     let mut pipelines = daemon.as_ref().map(|daemon| daemon.pipelines.clone()).unwrap_or_default();
-    others(settings, &mut pipelines, &mut notes)?;
+    others(settings, daemon.is_some(), &mut pipelines, &mut notes)?;
     Ok(Shown { running, daemon, notes, pipelines })
 }
 
@@ -85,9 +82,20 @@ fn ask(state: &Path, notes: &mut Vec<String>) -> Option<Status> {
 }
 
 /// Adds the pipelines that the daemon does not speak of: those that have a file, and those the ledger has heard of.
-fn others(settings: &Settings, lines: &mut BTreeMap<String, Line>, notes: &mut Vec<String>) -> Result<()> {
+fn others(
+    settings: &Settings,
+    answered: bool,
+    lines: &mut BTreeMap<String, Line>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
     // A pipeline folder that cannot be read hides no counts: the ledger knows the names too.
-    let pipelines = super::pipelines(&settings.pipelines).unwrap_or_default();
+    let pipelines = super::pipelines(&settings.pipelines).unwrap_or_else(|failure| {
+        // A daemon that answers says itself what it makes of the files.
+        if !answered {
+            notes.push(format!("not all pipelines can be shown: {}", failure.message));
+        }
+        Vec::new()
+    });
     let reader = settings.state.join("ledger.sqlite").exists().then(|| Reader::open(&settings.state)).transpose()?;
     let mut names: BTreeSet<String> = pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
     names.extend(reader.as_ref().map_or_else(|| Ok(Vec::new()), Reader::pipelines)?);
@@ -169,79 +177,6 @@ fn json(shown: &Shown) -> Result<String> {
     serde_json::to_string_pretty(&object).map_err(fail)
 }
 
-fn print(shown: &Shown) {
-    println!("{}", headline(shown));
-    shown.notes.iter().for_each(|note| println!("{note}"));
-    println!(
-        "{:<16}{:>9}{:>11}{:>10}{:>9}{:>10}{:>12}{:>10}{:>13}{:>8}  model",
-        "pipeline",
-        "waiting",
-        "under way",
-        "scored",
-        "flagged",
-        "rejected",
-        "duplicates",
-        "images/s",
-        "last commit",
-        "p99"
-    );
-    for (name, line) in &shown.pipelines {
-        print_line(name, line);
-    }
-}
-
-/// Whether it runs, whether it is ready, and what is wrong.
-fn headline(shown: &Shown) -> String {
-    let Some(daemon) = &shown.daemon else {
-        return if shown.running { "running".into() } else { "not running; the counts are the ledger's".into() };
-    };
-    let since = format!("for {}, process {}, version {}", span(daemon.uptime_s), daemon.pid, daemon.version);
-    let ready = if daemon.ready { "running and ready" } else { "running, not ready" };
-    let stuck = daemon.stuck.iter().map(|stage| format!("\n  {stage} does not move"));
-    let held = daemon
-        .conditions
-        .iter()
-        .map(|held| format!("\n  {} since {}: {}", held.reason, held.since.format("%F %T UTC"), held.detail));
-    format!("{ready} {since}{}", stuck.chain(held).collect::<String>())
-}
-
-fn print_line(name: &str, line: &Line) {
-    let count = |count: Option<u64>| count.map_or_else(|| "-".to_string(), |count| count.to_string());
-    let seconds = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_string(), span);
-    let waiting = format!("{}{}", count(line.waiting), if line.waiting_more { "+" } else { "" });
-    println!(
-        "{name:<16}{waiting:>9}{:>11}{:>10}{:>9}{:>10}{:>12}{:>10.1}{:>13}{:>8}  {}",
-        count(line.under_way),
-        line.scored,
-        line.flagged,
-        line.rejected,
-        line.duplicates,
-        line.rate,
-        seconds(line.last_commit_age_s),
-        seconds(line.latency_p99_s),
-        line.model_version.as_deref().unwrap_or("-"),
-    );
-    if let Some(Held { files, longest, seconds }) = &line.held {
-        println!("  {files} of them wait for their writers, {longest} for {}", span(*seconds));
-    }
-    if let Some((at, message)) = &line.last_error {
-        let at = DateTime::from_timestamp_millis(*at);
-        let at = at.map_or_else(String::new, |time| time.format("%F %T UTC").to_string());
-        println!("  last error {at}: {message}");
-    }
-}
-
-/// Seconds for people: `0.4 s`, `12 s`, `3 min`, `5.2 h`, `9.1 d`.
-fn span(seconds: f64) -> String {
-    match seconds {
-        ..10.0 => format!("{seconds:.1} s"),
-        ..120.0 => format!("{seconds:.0} s"),
-        ..7200.0 => format!("{:.0} min", seconds / 60.0),
-        ..172_800.0 => format!("{:.1} h", seconds / 3600.0),
-        _ => format!("{:.1} d", seconds / 86_400.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,11 +203,5 @@ mod tests {
         count(inboxes, hang, Duration::from_secs(5), &mut lines, &mut notes);
         assert_eq!((lines["here"].waiting, lines["gone"].waiting), (Some(1), None));
         assert!(notes.len() == 1 && notes[0].starts_with("nfs: the inbox"), "{notes:?}");
-    }
-
-    #[test]
-    fn spans_are_short() {
-        let spans = [0.04, 11.6, 600.0, 9000.0, 800_000.0].map(span);
-        assert_eq!(spans, ["0.0 s", "12 s", "10 min", "2.5 h", "9.3 d"]);
     }
 }

@@ -152,7 +152,10 @@ impl Hand {
         }
         if let Some(detail) = self.owed.failing() {
             let waiting = self.owed.waiting();
-            warn!(pipeline = self.pipeline, waiting, detail, "[after] is not done, the next start tries it again");
+            warn!(
+                pipeline = self.pipeline,
+                waiting, detail, "[after] is not done, these files stay in the inbox until it is tried again"
+            );
         }
     }
 

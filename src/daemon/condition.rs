@@ -45,6 +45,21 @@ impl Reason {
         }
     }
 
+    /// What somebody can do about it, where the detail does not say.
+    pub fn to_do(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::DiskFull => "free space on the disk of the state folder; it goes on by itself, nothing is lost",
+            Self::InboxUnreachable(_) => {
+                "mount it or bring it back; it is tried every 30 s at least, the other pipelines go on"
+            }
+            Self::AfterFailing(_) => {
+                "mount the folder, or let the user that runs anomalyd write there and in the inbox (under systemd \
+                 ReadWritePaths=); it is tried at every rescan"
+            }
+            Self::Starting | Self::Draining | Self::ReloadFailed => return None,
+        })
+    }
+
     /// Whether images are not scored, or not all of them, while it holds. What does not hinder is to be mended all the same.
     pub fn hinders(&self) -> bool {
         !matches!(self, Self::AfterFailing(_) | Self::ReloadFailed)

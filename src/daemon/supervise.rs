@@ -259,7 +259,8 @@ impl Shift<'_> {
             Ok(lanes) => lanes,
             Err(error) => {
                 self.board.reloads.fail(&error);
-                error!(%error, "reload failed, going on with the old pipelines and models");
+                let hint = error.hint;
+                error!(error = error.message, hint, "reload failed, going on with the old pipelines and models");
                 return Ok(());
             }
         };
@@ -275,7 +276,7 @@ impl Shift<'_> {
             Ok(()) => self.board.reloads.succeed(),
             Err(error) => {
                 self.board.reloads.fail(&error);
-                error!(%error, "going on with the old token");
+                error!(error = error.message, hint = error.hint, "going on with the old token");
             }
         }
         Ok(())

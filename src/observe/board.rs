@@ -196,12 +196,14 @@ pub struct Obstacle {
     pub since: DateTime<Utc>,
     /// Whether the service is not ready while it holds.
     pub hinders: bool,
+    /// What to do about it, where the detail does not say.
+    pub to_do: Option<String>,
 }
 
 impl From<Hindrance> for Obstacle {
     fn from(held: Hindrance) -> Self {
-        let hinders = held.reason.hinders();
-        Self { reason: held.reason.to_string(), detail: held.detail, since: held.since, hinders }
+        let (hinders, to_do) = (held.reason.hinders(), held.reason.to_do().map(Into::into));
+        Self { reason: held.reason.to_string(), detail: held.detail, since: held.since, hinders, to_do }
     }
 }
 

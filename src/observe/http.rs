@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
-use super::board::Board;
+use super::board::{Board, Obstacle};
 use super::bounded::Bounded;
 use super::socket;
 use super::token::Token;
@@ -178,7 +178,7 @@ async fn healthz(State(board): State<Arc<Board>>) -> Response {
 }
 
 async fn readyz(State(board): State<Arc<Board>>) -> Response {
-    let conditions = board.condition.hindrances();
+    let conditions: Vec<Obstacle> = board.condition.hindrances().into_iter().map(Obstacle::from).collect();
     let code = if conditions.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({ "ready": conditions.is_empty(), "conditions": conditions }))).into_response()
 }

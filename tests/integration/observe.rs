@@ -457,6 +457,7 @@ fn an_archive_that_fails_is_said_once_and_scoring_goes_on() {
     let held = &status["conditions"][0];
     assert_eq!((&held["reason"], &held["hinders"]), (&"after_failing:digits".into(), &false.into()), "{status}");
     let detail = held["detail"].as_str().unwrap();
+    assert!(held["to_do"].as_str().unwrap().contains("ReadWritePaths="), "{status}");
     assert!(detail.contains("[after] scored") && detail.contains(archive.to_str().unwrap()), "{detail}");
     let (_, metrics) = ask_socket(&house, "/metrics");
     assert_eq!(samples(&metrics)["anomalyd_after_waiting_files{pipeline=\"digits\"}"], 3.0);
@@ -470,4 +471,21 @@ fn an_archive_that_fails_is_said_once_and_scoring_goes_on() {
     daemon.wait_for("[after] can be done again");
     assert_eq!(count_in_log(&daemon, "[after] cannot be done"), 1);
     assert_eq!(count_in_log(&daemon, "[after] can be done again"), 1);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_of_the_status_is_no_failure() {
+    let house = House::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = house.command(&["status"]).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn the_status_says_that_a_pipeline_file_cannot_be_read() {
+    let house = House::new();
+    house.write_pipeline("no_such_key = 1\n");
+    let notes = house.status()["notes"].to_string();
+    assert!(notes.contains("digits.toml:") && notes.contains("no_such_key"), "{notes}");
 }
