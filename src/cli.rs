@@ -68,6 +68,8 @@ pub enum Command {
     Train(commands::train::Args),
     /// Measure a model against labelled images.
     Evaluate(commands::evaluate::Args),
+    /// How probable held-out images are under a model: -ELBO and the importance-weighted bound.
+    Evidence(commands::evidence::Args),
     /// Make frames with known truth.
     Simulate(commands::simulate::Args),
     /// Write the manual pages into a folder.

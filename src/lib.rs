@@ -21,6 +21,7 @@ pub mod calibrate;
 pub mod components;
 pub mod detector;
 pub mod evaluate;
+pub mod evidence;
 pub mod measure;
 pub mod reference;
 pub mod score;

@@ -6,6 +6,7 @@ pub mod compact;
 pub mod completions;
 pub mod demo;
 pub mod evaluate;
+pub mod evidence;
 pub mod inspect;
 pub mod labelled;
 pub mod ledger;
@@ -44,6 +45,7 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Inspect(args) => inspect::run(&args, settings),
         Command::Train(args) => train::run(&args, settings),
         Command::Evaluate(args) => evaluate::run(&args, settings),
+        Command::Evidence(args) => evidence::run(&args, settings),
         Command::Simulate(args) => simulate::run(&args, settings),
         Command::Man(args) => man::run(&args),
         Command::Completions(args) => completions::run(&args),
