@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anomalyd::ledger::{Ledger, Lock};
 use anomalyd::report::query::Reports;
@@ -129,10 +130,16 @@ fn our_own_query_is_exact_while_days_are_swapped_without_any_quiet() {
             rounds
         };
         let readers = [scope.spawn(read), scope.spawn(read)];
-        let (code, out, err) = house.compact(&[]);
+        // One that is held up hears of more readings than the kernel keeps, and puts off what it cannot be sure of.
+        let begun = Instant::now();
+        let (mut code, mut said) = (-1, String::new());
+        while code != 0 && begun.elapsed() < Duration::from_secs(60) {
+            let (ended, out, err) = house.compact(&[]);
+            (code, said) = (ended, out + &err);
+        }
         over.store(true, Ordering::Relaxed);
         let rounds: Vec<i32> = readers.map(|reader| reader.join().unwrap()).into();
-        assert_eq!(code, 0, "{out}{err}");
+        assert_eq!(code, 0, "{said}");
         println!("{rounds:?} rounds while 12 days were compacted");
     });
     assert_eq!((house.parts(), count(&state)), (12, 960));
