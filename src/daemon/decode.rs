@@ -214,7 +214,9 @@ impl Decoder {
         let mut position = 0;
         let timings = &file.lane.tally.timings;
         loop {
-            self.work.post.wait_for(|| memory.resize(frames.next_bytes()));
+            // Reads the next header, which is work; only what follows is waiting.
+            let bytes = frames.next_bytes();
+            self.work.post.wait_for(|| memory.resize(bytes));
             let began = Instant::now();
             let Some(frame) = guarded(|| Ok(frames.next())).unwrap_or_else(|rejection| Some(Err(rejection))) else {
                 break;

@@ -22,16 +22,29 @@ const HEADER_FACTOR: u64 = 8;
 
 pub(super) type Reader = fits_well::io::StreamReader<Bytes>;
 
-/// Opens the file; its planes are decoded one at a time.
-pub(super) fn open(bytes: Vec<u8>, limits: Limits, deadline: Deadline) -> Result<impl Decoder, Rejection> {
+/// Opens the file; its planes are decoded one at a time. `hold` is told what the file holds in memory meanwhile.
+pub(super) fn open(
+    bytes: Vec<u8>,
+    limits: Limits,
+    deadline: Deadline,
+    hold: &mut dyn FnMut(u64),
+) -> Result<impl Decoder + use<>, Rejection> {
     let stored = bytes.len();
     // The reader takes less than a block at the end for padding, whatever it says.
     let cut = bytes.as_chunks::<BLOCK_SIZE>().1.starts_with(b"XTENSION");
-    let (reader, headers) = read_headers(Bytes::new(bytes, deadline)).map_err(rejection)?;
+    let (reader, headers) = read_headers(Bytes::new(bytes, deadline.clone())).map_err(rejection)?;
+    let headers = headers * HEADER_FACTOR;
     // Limits come first: the second look below decodes a tile of each compressed image.
-    let sound: Vec<usize> =
-        images(&reader, &limits, stored).into_iter().filter_map(|image| Some(image.ok()?.hdu)).collect();
-    let reader = fits_gzip::widen(reader, &sound).map_err(rejection)?;
+    let sound: Vec<Image> = images(&reader, &limits, stored).into_iter().flatten().collect();
+    let mut may_decode = |image: &Image, tiles: Option<&[usize]>, bytes: u64| {
+        deadline.check()?;
+        let is_sound = image.check_tiles(tiles, &limits, stored).is_ok();
+        if is_sound {
+            deadline.pause(|| hold(stored as u64 + headers + bytes));
+        }
+        Ok(is_sound)
+    };
+    let reader = fits_gzip::widen(reader, &sound, &mut may_decode).map_err(rejection)?;
     let images = images(&reader, &limits, stored);
     let cut = cut.then(|| Rejection::truncated("ends within the header of its last HDU"));
     let defect = reader.scan_defect().map(said).or(cut);
@@ -42,7 +55,6 @@ pub(super) fn open(bytes: Vec<u8>, limits: Limits, deadline: Deadline) -> Result
     let planes = images.iter().map(|image| image.as_ref().map_or(1, |image| image.planes));
     limits.check_frames(planes.fold(0, usize::saturating_add))?;
     let images = images.into_iter().chain(defect.map(Err)).collect::<Vec<_>>().into_iter();
-    let headers = headers * HEADER_FACTOR;
     Ok(Planes { reader, images, image: None, limits, stored, words: Vec::new(), headers, kept: 0 })
 }
 
@@ -179,6 +191,8 @@ fn said(error: &FitsError) -> Rejection {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// An HDU of these cards and data, padded to blocks.
@@ -234,6 +248,43 @@ mod tests {
         assert_eq!(outcome(in_header, &Limits::default()), [Ok(5.0), Err(Reason::Truncated)]);
         let in_data = whole[..whole.len() - 2880].to_vec();
         assert_eq!(outcome(in_data, &Limits::default()), [Ok(5.0), Err(Reason::Truncated)]);
+    }
+
+    /// An image of 16 bits, as deep as it is said, in one tile of GZIP_1 that holds these bytes.
+    fn tiled(planes: usize, content: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(content).unwrap();
+        let tile = encoder.finish().unwrap();
+        let table = [("XTENSION", "'BINTABLE'".to_string()), ("BITPIX", "8".into()), ("NAXIS", "2".into())];
+        let rows = [("NAXIS1", "8".to_string()), ("NAXIS2", "1".into()), ("PCOUNT", tile.len().to_string())];
+        let column = [("GCOUNT", "1"), ("TFIELDS", "1"), ("TTYPE1", "'COMPRESSED_DATA'"), ("TFORM1", "'1PB(9999999)'")];
+        let image = [("ZIMAGE", "T"), ("ZCMPTYPE", "'GZIP_1'"), ("ZBITPIX", "16"), ("ZNAXIS", "3")];
+        let mut cards: Vec<String> = table.iter().chain(&rows).map(|(key, value)| card(key, value)).collect();
+        cards.extend(column.iter().chain(&image).map(|(key, value)| card(key, value)));
+        for (axis, side) in [1024, 1024, planes].iter().enumerate() {
+            cards.push(card(&format!("ZNAXIS{}", axis + 1), side));
+            cards.push(card(&format!("ZTILE{}", axis + 1), side));
+        }
+        let descriptor = [(tile.len() as u32).to_be_bytes(), [0; 4]].concat();
+        let cards: Vec<&str> = cards.iter().map(String::as_str).collect();
+        file(&[hdu(&cards, &[descriptor, tile].concat())])
+    }
+
+    #[test]
+    fn a_tile_over_the_limit_is_not_decoded_to_look_at_it_and_memory_is_told_for_others() {
+        let limits = Limits { frame_pixels: 1 << 20, ..Limits::default() };
+        let held = |file: &[u8]| {
+            let mut most = 0;
+            let opened = super::super::open_within(file.to_vec(), &limits, &mut |bytes| most = most.max(bytes));
+            (most, opened.unwrap().frames.next().unwrap().map(|frame| frame.pixels[0]).map_err(|it| it.reason))
+        };
+        let deep = tiled(2, &vec![0; 4 << 20]);
+        assert_eq!(held(&deep), (deep.len() as u64, Err(Reason::TooLarge)));
+        // Old writers': 32 bits in place of 16.
+        let wide = tiled(1, &7u32.to_be_bytes().repeat(1 << 20));
+        let (most, pixel) = held(&wide);
+        assert_eq!(pixel, Ok(7.0));
+        assert!(most > wide.len() as u64 + (2 << 20), "{most} bytes");
     }
 
     #[test]

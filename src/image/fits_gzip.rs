@@ -8,13 +8,22 @@ use fits_well::error::CompressedDataDefect;
 use fits_well::io::{CARD_SIZE, HduKind};
 
 use super::fits::{Reader, read_headers};
+use super::fits_image::Image;
 
-/// The reader, reopened with ZBITPIX = 32 for the images that need it; only those of the `sound` HDUs are looked at.
-pub(super) fn widen(mut reader: Reader, sound: &[usize]) -> Result<Reader, FitsError> {
+/// Is asked before a tile of an image is decoded, with the tile's sides and the bytes that this takes in memory; its error ends
+/// all.
+pub(super) type MayDecode<'a> = dyn FnMut(&Image, Option<&[usize]>, u64) -> Result<bool, FitsError> + 'a;
+
+/// The reader, reopened with ZBITPIX = 32 for the images that need it; only the `sound` ones are looked at.
+pub(super) fn widen(mut reader: Reader, sound: &[Image], may_decode: &mut MayDecode<'_>) -> Result<Reader, FitsError> {
     let compressed: Vec<usize> =
         reader.hdus().iter().filter(|hdu| hdu.kind == HduKind::CompressedImage).map(|hdu| hdu.index).collect();
-    let too_narrow: Vec<bool> =
-        compressed.iter().map(|hdu| sound.contains(hdu) && is_too_narrow(&mut reader, *hdu)).collect();
+    let mut too_narrow = Vec::new();
+    for hdu in compressed {
+        let image = sound.iter().find(|image| image.hdu == hdu);
+        let outcome = image.map(|image| is_too_narrow(&mut reader, image, may_decode));
+        too_narrow.push(outcome.transpose()?.unwrap_or(false));
+    }
     if !too_narrow.contains(&true) {
         return Ok(reader);
     }
@@ -29,18 +38,20 @@ pub(super) fn widen(mut reader: Reader, sound: &[usize]) -> Result<Reader, FitsE
 }
 
 /// Whether the first tile unpacks to more than its pixels take.
-fn is_too_narrow(reader: &mut Reader, hdu: usize) -> bool {
-    let header = &reader.hdus()[hdu].header;
+fn is_too_narrow(reader: &mut Reader, image: &Image, may_decode: &mut MayDecode<'_>) -> Result<bool, FitsError> {
+    let header = &reader.hdus()[image.hdu].header;
     let is =
         |key: &str, values: &[i64]| header.get_integer(key).ok().flatten().is_some_and(|value| values.contains(&value));
     let codec = header.get_text("ZCMPTYPE").ok().flatten().map(str::trim);
-    let Some(axes) = reader.hdus()[hdu].image_metadata().ok().map(|metadata| metadata.shape.len()) else {
-        return false;
-    };
     if codec != Some("GZIP_1") || !is("ZBITPIX", &[8, 16]) {
-        return false;
+        return Ok(false);
     }
-    let corner: Vec<Range<usize>> = vec![0..1; axes];
-    let outcome = reader.image(hdu).and_then(|mut image| image.view(corner.as_slice(), &mut Vec::new()).map(drop));
-    matches!(outcome, Err(FitsError::CorruptCompressedData { defect: CompressedDataDefect::GzipOverrun }))
+    let corner: Vec<Range<usize>> = vec![0..1; image.shape.len()];
+    let Ok(mut handle) = reader.image(image.hdu) else { return Ok(false) };
+    let Ok(bytes) = handle.view_bytes([corner.as_slice().into()]) else { return Ok(false) };
+    if !may_decode(image, handle.tiles(), bytes.kept + bytes.handle)? {
+        return Ok(false);
+    }
+    let outcome = handle.view(corner.as_slice(), &mut Vec::new()).map(drop);
+    Ok(matches!(outcome, Err(FitsError::CorruptCompressedData { defect: CompressedDataDefect::GzipOverrun })))
 }

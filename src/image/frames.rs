@@ -1,6 +1,7 @@
 //! The frames of a file, one after the other: numbered by their place in it, each within its time, a bad one passed over.
 
 use super::deadline::Deadline;
+use super::effort::Effort;
 use super::guard::guarded;
 use super::{Frame, Reason, Rejection};
 
@@ -23,7 +24,8 @@ pub(super) trait Decoder: Send {
 }
 
 /// The frames of a file, decoded one at a time, in the file's order. A frame that cannot be decoded is a rejection in its
-/// place; the file goes on after it unless the decoder itself gave up, time ran out, or too many were refused in a row.
+/// place; the file goes on after it unless the decoder itself gave up, time ran out, too many were refused in a row, or the
+/// frames together cost more than a file may.
 pub struct Frames {
     /// `None` after the last frame.
     decoder: Option<Box<dyn Decoder>>,
@@ -32,14 +34,15 @@ pub struct Frames {
     /// Bytes of the content.
     content: u64,
     deadline: Deadline,
+    effort: Effort,
     /// Place of the next frame.
     index: usize,
     refused: usize,
 }
 
 impl Frames {
-    pub(super) fn new(decoder: Box<dyn Decoder>, content: u64, deadline: Deadline) -> Self {
-        Self { decoder: Some(decoder), ahead: None, content, deadline, index: 0, refused: 0 }
+    pub(super) fn new(decoder: Box<dyn Decoder>, content: u64, deadline: Deadline, effort: Effort) -> Self {
+        Self { decoder: Some(decoder), ahead: None, content, deadline, effort, index: 0, refused: 0 }
     }
 
     /// Bytes at most that the file will hold in memory while its next frame is decoded, known before a pixel is: its
@@ -56,28 +59,31 @@ impl Frames {
     /// Moves to the next frame, unless that is done.
     fn look(&mut self) {
         if self.ahead.is_none() {
-            self.deadline.restart();
             self.ahead = self.run(|decoder| decoder.advance().transpose()).transpose();
         }
     }
 
-    /// Lets the decoder work; one that panics is dropped with whatever state it is in.
+    /// Lets the decoder work, for as long as it may; one that panics is dropped with whatever state it is in.
     fn run<T>(
         &mut self,
         work: impl FnOnce(&mut dyn Decoder) -> Result<Option<T>, Rejection>,
     ) -> Result<Option<T>, Rejection> {
         let Some(mut decoder) = self.decoder.take() else { return Ok(None) };
-        let (decoder, outcome) = guarded(move || {
+        self.deadline.restart();
+        let worked = guarded(move || {
             let outcome = work(decoder.as_mut());
             Ok((decoder, outcome))
-        })?;
-        self.decoder = Some(decoder);
-        outcome
+        });
+        self.effort.spend(self.deadline.computed());
+        let outcome = worked.and_then(|(decoder, outcome)| {
+            self.decoder = Some(decoder);
+            outcome
+        });
+        outcome.map_err(|rejection| self.deadline.blame(rejection))
     }
 
     /// Counts a refusal; the last that is passed on stands for the rest of the file.
     fn refuse(&mut self, rejection: Rejection) -> Rejection {
-        let rejection = self.deadline.blame(rejection);
         self.refused += 1;
         if rejection.reason == Reason::TooSlow {
             self.decoder = None;
@@ -96,12 +102,14 @@ impl Iterator for Frames {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.look();
-        // Waiting for memory, between a look at the header and the pixels, is not the file's fault.
-        self.deadline.restart();
-        let decoded = self.ahead.take()?.and_then(|_| self.run(|decoder| decoder.frame().map(Some)));
+        let decoded = self.ahead.take()?.and_then(|_| self.run(|decoder| decoder.frame().map(Some))).transpose()?;
         let index = self.index;
         self.index += 1;
-        match decoded.transpose()? {
+        if let Err(rejection) = self.effort.check(decoded.as_ref().map_or(0, |frame| frame.pixels.len())) {
+            self.decoder = None;
+            return Some(Err(rejection));
+        }
+        match decoded {
             Ok(frame) => {
                 self.refused = 0;
                 Some(Ok(Frame { index, ..frame }))
@@ -113,15 +121,19 @@ impl Iterator for Frames {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Depth;
+    use super::super::{Depth, Limits};
     use super::*;
 
-    /// Frames by a letter: good, bad in its header, bad in its pixels, panic.
-    struct Letters(std::vec::IntoIter<char>, char);
+    /// Frames by a letter: good, bad in its header, bad in its pixels, panic, slow in its header.
+    struct Letters(std::vec::IntoIter<char>, char, Deadline);
 
     impl Decoder for Letters {
         fn advance(&mut self) -> Option<Result<u64, Rejection>> {
             self.1 = self.0.next()?;
+            if self.1 == 's' {
+                self.2.expire();
+                return Some(Err(Rejection::corrupt("slow")));
+            }
             Some(if self.1 == 'h' { Err(Rejection::corrupt("header")) } else { Ok(4) })
         }
 
@@ -141,9 +153,14 @@ mod tests {
         }
     }
 
+    fn frames_within(letters: &str, limits: &Limits) -> Frames {
+        let (letters, deadline) = (letters.chars().collect::<Vec<_>>().into_iter(), Deadline::start(limits.decode_s));
+        let decoder = Box::new(Letters(letters, ' ', deadline.clone()));
+        Frames::new(decoder, 100, deadline, Effort::of(0, limits))
+    }
+
     fn frames(letters: &str) -> Frames {
-        let letters = letters.chars().collect::<Vec<_>>().into_iter();
-        Frames::new(Box::new(Letters(letters, ' ')), 100, Deadline::start(60))
+        frames_within(letters, &Limits::default())
     }
 
     /// Places of good frames, and words of the others.
@@ -184,8 +201,22 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_too_slow_ends_the_file() {
-        let letters = vec!['p', 'g'].into_iter();
-        let mut frames = Frames::new(Box::new(Letters(letters, ' ')), 0, Deadline::start(0));
+        for (letters, decode_s) in [("pg", 0), ("sg", 60)] {
+            let mut frames = frames_within(letters, &Limits { decode_s, ..Limits::default() });
+            assert_eq!(frames.next().unwrap().unwrap_err().reason, Reason::TooSlow, "{letters}");
+            assert!(frames.next().is_none());
+        }
+    }
+
+    #[test]
+    fn frames_that_cost_too_much_together_end_the_file() {
+        let limits = Limits { unpacked_bytes: 2, ..Limits::default() };
+        let frames: Vec<_> = frames_within("gpggg", &limits).map(|frame| frame.map_err(|it| it.reason)).collect();
+        assert_eq!(frames.len(), 4);
+        assert_eq!(frames[3].as_ref().unwrap_err(), &Reason::TooLarge);
+        let mut frames = super::tests::frames("gg");
+        assert!(frames.next().unwrap().is_ok());
+        frames.effort.spend(std::time::Duration::from_secs(3600));
         assert_eq!(frames.next().unwrap().unwrap_err().reason, Reason::TooSlow);
         assert!(frames.next().is_none());
     }

@@ -67,6 +67,10 @@ impl Image {
     }
 }
 
+fn count_scans(stream: &[u8]) -> usize {
+    stream.windows(2).filter(|pair| pair == &[0xFF, 0xDA]).count()
+}
+
 /// Refuses what takes too long: the decoder cannot be interrupted between two scans.
 fn check_scans(samples: usize, scans: usize, limits: &Limits) -> Result<(), Rejection> {
     if samples.saturating_mul(scans) as u64 / SAMPLES_PER_SECOND < limits.decode_s.max(1) {
@@ -86,7 +90,6 @@ impl Place {
     /// Refuses a stream that declares a frame larger than its place anywhere. In what is no header, the byte 0xFF stands
     /// before no such marker.
     pub(super) fn check(&self, stream: &[u8], limits: &Limits) -> Result<(), Rejection> {
-        let markers = |kind: &[u8]| stream.windows(2).filter(|pair| pair[0] == 0xFF && kind.contains(&pair[1])).count();
         for at in 0..stream.len() {
             if let [0xFF, 0xC0..=0xC2, _, _, _, h1, h0, w1, w0, components, ..] = stream[at..] {
                 let (width, height) = (u16::from_be_bytes([w1, w0]).into(), u16::from_be_bytes([h1, h0]).into());
@@ -98,7 +101,7 @@ impl Place {
                 }
             }
         }
-        check_scans(self.width * self.height * self.components, markers(&[0xDA]), limits)
+        check_scans(self.width * self.height * self.components, count_scans(stream), limits)
     }
 
     /// What decoding one of them takes in memory.
@@ -145,7 +148,7 @@ impl Header {
         }
         let mut header = frame.ok_or_else(|| Rejection::corrupt("a scan before its frame header"))?;
         let entropy = &bytes[at.min(bytes.len())..];
-        header.scans = entropy.windows(2).filter(|pair| pair == &[0xFF, 0xDA]).count();
+        header.scans = count_scans(entropy);
         // A decoder fills what is missing with grey; a half-written file must not pass for an image.
         if !entropy.windows(2).any(|pair| pair == [0xFF, 0xD9]) {
             return Err(Rejection::truncated("no end-of-image marker"));
@@ -207,6 +210,7 @@ mod tests {
         assert_eq!(reason(&[0xFF, 0xD8, 0xFF, 0xD9]), Reason::NoImage);
         assert_eq!(reason(&[0xFF, 0xD8, 0xFF, 0xE0, 0, 99]), Reason::Truncated);
     }
+
     #[test]
     fn more_scans_than_time_allows_are_refused_before_decoding() {
         let mut file = vec![0xFF, 0xD8, 0xFF, 0xC2, 0, 8, 8, 0x10, 0, 0x10, 0, 1];

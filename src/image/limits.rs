@@ -12,9 +12,11 @@ pub struct Limits {
     pub frame_pixels: u64,
     /// Frames of one file.
     pub frames: u64,
-    /// Bytes a compressed file may unpack to.
+    /// Bytes a compressed file may unpack to, and pixels that all frames of a file may have where that is more than its size
+    /// explains.
     pub unpacked_bytes: u64,
-    /// Seconds that a file may take from one frame to the next while it is decoded.
+    /// Seconds that decoding a file may compute from one frame to the next; for all of its frames ten times that, and a
+    /// second a mebibyte.
     pub decode_s: u64,
 }
 

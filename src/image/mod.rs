@@ -8,6 +8,7 @@
 mod bits;
 mod bytes;
 mod deadline;
+mod effort;
 mod fits;
 mod fits_gzip;
 mod fits_header;
@@ -36,6 +37,7 @@ pub use limits::Limits;
 pub use read::read;
 
 use deadline::Deadline;
+use effort::Effort;
 use frames::Decoder;
 use limits::check_plausible;
 
@@ -215,11 +217,12 @@ pub fn open_within(bytes: Vec<u8>, limits: &Limits, hold: &mut dyn FnMut(u64)) -
             Format::Png => Box::new(png::open(bytes, *limits, deadline.clone())),
             Format::Jpeg => Box::new(jpeg::open(bytes, *limits)),
             Format::Tiff => Box::new(tiff::open(bytes, *limits, deadline.clone())?),
-            Format::Fits => Box::new(fits::open(bytes, *limits, deadline.clone())?),
+            Format::Fits => Box::new(fits::open(bytes, *limits, deadline.clone(), hold)?),
             Format::Npy => Box::new(npy::open(bytes, *limits)?),
             Format::Idx => Box::new(idx::open(bytes, *limits)?),
         };
-        Ok(File { format, frames: Frames::new(decoder, content, deadline.clone()) })
+        let effort = Effort::of(content, limits);
+        Ok(File { format, frames: Frames::new(decoder, content, deadline.clone(), effort) })
     });
     opened.map_err(|rejection| deadline.blame(rejection))
 }

@@ -216,6 +216,7 @@ mod tests {
         file.truncate(file.len() / 2);
         assert_eq!(frame(file).unwrap_err().reason, Reason::Truncated);
     }
+
     #[test]
     fn decoding_ends_with_its_time() {
         let file = encode(ColorType::Grayscale, BitDepth::Eight, 100, 100, &[0; 10_000]);

@@ -170,7 +170,9 @@ impl Pages {
         let place = jpeg::Place { width: width as usize, height: height as usize, components: samples };
         place.check(&tables, &self.limits)?;
         let all = self.bytes.all();
+        // Any number of them may lie over one another.
         for (offset, length) in offsets.into_iter().zip(lengths) {
+            self.bytes.check_time().map_err(Rejection::corrupt)?;
             let chunk = usize::try_from(offset).ok().and_then(|offset| all.get(offset..)).unwrap_or_default();
             let length = usize::try_from(length).unwrap_or(usize::MAX).min(chunk.len());
             place.check(&chunk[..length], &self.limits)?;

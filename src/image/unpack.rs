@@ -21,8 +21,8 @@ pub(super) fn unpack(
     hold: &mut dyn FnMut(u64),
 ) -> Result<Vec<u8>, Rejection> {
     let stored = bytes.len() as u64;
-    hold(stored);
-    let mut hold = |unpacked: usize| hold(stored.saturating_add(unpacked as u64));
+    let mut hold = |unpacked: usize| deadline.pause(|| hold(stored.saturating_add(unpacked as u64)));
+    hold(0);
     let unpacked = match bytes.as_slice() {
         [0x1F, 0x8B, ..] => {
             let source = MultiGzDecoder::new(Bytes::new(bytes, deadline.clone()));
@@ -129,6 +129,19 @@ mod tests {
         let (limits, stored, mut most) = (Limits::default(), packed.len() as u64, 0);
         super::unpack(packed, &limits, &Deadline::start(60), &mut |bytes| most = bytes).unwrap();
         assert_eq!(most, stored + (2 << 20) + (4 << 20));
+    }
+
+    #[test]
+    fn waiting_for_memory_is_not_the_files_fault() {
+        let (began, wait) = (std::time::Instant::now(), std::time::Duration::from_millis(5));
+        let (deadline, mut waits) = (Deadline::start(60), 0);
+        let mut hold = |_| {
+            waits += 1;
+            std::thread::sleep(wait);
+        };
+        super::unpack(gzip(&vec![0; 3_000_000]), &Limits::default(), &deadline, &mut hold).unwrap();
+        let counted = deadline.elapsed();
+        assert!(waits > 5 && counted + wait * waits <= began.elapsed(), "{waits} waits, {counted:?}");
     }
 
     #[test]

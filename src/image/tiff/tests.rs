@@ -29,6 +29,7 @@ fn a_page_over_the_limit_is_refused() {
     let mut frames = crate::image::frames(file.into_inner(), &limits).unwrap();
     assert_eq!(frames.next().unwrap().unwrap_err().reason, Reason::TooLarge);
 }
+
 /// A little-endian file of pages of these tags (name, values, value), one after the other; the last is followed by the
 /// page numbered `then`. An offset is one into `data`, which comes last.
 fn file(pages: &[Vec<(u16, u32, u32)>], data: &[u8], then: Option<usize>) -> Vec<u8> {
@@ -120,6 +121,26 @@ fn a_jpeg_larger_than_its_strip_is_refused_before_it_is_decoded() {
     file[length] = 13;
     let rejection = crate::image::frames(file, &Limits::default()).unwrap().next().unwrap().unwrap_err();
     assert!(rejection.detail.contains("16384 x 16384"), "{rejection}");
+}
+
+/// Twenty thousand strips of JPEG, each the same mebibyte.
+#[test]
+fn strips_over_one_another_are_searched_for_as_long_as_a_frame_may_take() {
+    const STRIPS: u32 = 20_000;
+    let tags = [(256, 1, 1), (257, 1, STRIPS), (258, 1, 8), (259, 1, 7), (262, 1, 1), (278, 1, 1)];
+    let strips = [(273, STRIPS, 0), (279, STRIPS, 0)];
+    let mut file = file(&[[&tags[..], &strips[..]].concat()], &[], None);
+    let data = file.len() as u32;
+    let counts = 10 + 12 * 7 + 8;
+    file[counts..counts + 4].copy_from_slice(&(data + 4 * STRIPS).to_le_bytes());
+    for number in [data + 8 * STRIPS, 1 << 20] {
+        file.extend(number.to_le_bytes().repeat(STRIPS as usize));
+    }
+    file.resize(file.len() + (1 << 20), 0);
+    let limits = Limits { decode_s: 1, ..Limits::default() };
+    let frames: Vec<_> = crate::image::frames(file, &limits).unwrap().collect();
+    let is_slow = |rejection: &Rejection| rejection.reason == Reason::TooSlow;
+    assert!(matches!(&frames[..], [Err(rejection)] if is_slow(rejection)), "{frames:?}");
 }
 
 #[test]
