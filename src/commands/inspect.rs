@@ -11,6 +11,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::image::{self, Depth, Frame, Limits, Rejection, npy};
 use crate::pipeline::{Input, Pipeline};
 use crate::prepare;
+use crate::report::names::source_name;
 use crate::settings::Settings;
 
 /// Arguments of `inspect`.
@@ -48,7 +49,9 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
             break;
         }
         rejected.extend(
-            report.rejection.map(|rejection| format!("{}: {}: {}", path.display(), rejection.reason, rejection.detail)),
+            report
+                .rejection
+                .map(|rejection| format!("{}: {}: {}", source_name(path), rejection.reason, rejection.detail)),
         );
     }
     match rejected.as_slice() {
@@ -187,7 +190,7 @@ impl FileReport {
     fn text(&self) -> String {
         let format = self.format.unwrap_or("not decoded");
         let mut lines =
-            vec![format!("{}: {format}, {} bytes, {} frames", self.file.display(), self.bytes, self.frames.len())];
+            vec![format!("{}: {format}, {} bytes, {} frames", source_name(&self.file), self.bytes, self.frames.len())];
         lines.extend(self.digest.iter().map(|digest| format!("  digest {digest}")));
         lines.extend(self.frames.iter().map(FrameReport::text));
         lines.extend(self.refused.iter().map(|RefusedFrame { index, rejection }| {
@@ -223,7 +226,7 @@ impl FrameReport {
         text.extend(self.observed_at.map(|time| format!(", observed {}", time.to_rfc3339())));
         text.extend(self.exposure_s.map(|seconds| format!(", exposure {seconds} s")));
         text.extend(self.prepared.as_ref().map(|prepared| format!("\n    {prepared}")));
-        text.extend(self.npy.as_ref().map(|path| format!("\n    written: {}", path.display())));
+        text.extend(self.npy.as_ref().map(|path| format!("\n    written: {}", source_name(path))));
         text
     }
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Audit, Finding, Lock, check, rebuild};
+use crate::report::names::source_name;
 use crate::settings::Settings;
 
 /// Findings that are printed for people; JSON has them all.
@@ -76,12 +77,12 @@ fn print_audit(audit: &Audit) {
 
 fn line(finding: &Finding) -> String {
     match finding {
-        Finding::Missing { part, rows } => format!("missing: {} ({rows} rows)", part.display()),
-        Finding::Unknown { part } => format!("not in the ledger: {}", part.display()),
-        Finding::Stray { file } => format!("no part of the reports: {}", file.display()),
-        Finding::Unreadable { part, error } => format!("cannot be read: {}: {error}", part.display()),
+        Finding::Missing { part, rows } => format!("missing: {} ({rows} rows)", source_name(part)),
+        Finding::Unknown { part } => format!("not in the ledger: {}", source_name(part)),
+        Finding::Stray { file } => format!("no part of the reports: {}", source_name(file)),
+        Finding::Unreadable { part, error } => format!("cannot be read: {}: {error}", source_name(part)),
         Finding::Rows { part, ledger, footer } => {
-            format!("{}: {footer} rows, the ledger says {ledger}", part.display())
+            format!("{}: {footer} rows, the ledger says {ledger}", source_name(part))
         }
         Finding::Twice { pipeline, frame_id, rows } => {
             format!("{pipeline}: frame {frame_id} has {rows} rows in scores")

@@ -27,14 +27,24 @@ pub fn given_name(path: &Path) -> PathBuf {
     below.components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
-/// A path as text without loss: UTF-8 as it is; a backslash and every byte that is not UTF-8 as `\xHH`.
+/// A path as text without loss: UTF-8 as it is; a backslash, control characters, which a terminal would obey, and every byte that
+/// is not UTF-8 as `\xHH`.
 pub fn source_name(path: &Path) -> String {
     let mut text = String::new();
-    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
-        text.push_str(&chunk.valid().replace('\\', "\\x5c"));
-        for byte in chunk.invalid() {
+    let escape = |text: &mut String, bytes: &[u8]| {
+        for byte in bytes {
             let _ = write!(text, "\\x{byte:02x}");
         }
+    };
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            if letter == '\\' || letter.is_control() {
+                escape(&mut text, letter.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                text.push(letter);
+            }
+        }
+        escape(&mut text, chunk.invalid());
     }
     text
 }
@@ -64,6 +74,7 @@ mod tests {
     fn names_keep_every_byte() {
         assert_eq!(source_name(Path::new("night/frå.fits")), "night/frå.fits");
         assert_eq!(source_name(Path::new(OsStr::from_bytes(b"a\xff\\b"))), "a\\xff\\x5cb");
+        assert_eq!(source_name(Path::new("a\u{1b}[2J\n\u{7f}\u{9b}")), "a\\x1b[2J\\x0a\\x7f\\xc2\\x9b");
         for wrong in ["a\\", "\\x", "\\xf", "\\xfg", "\\y41", "\\x+1", "\\x\u{e5}"] {
             assert_eq!(source_path(wrong), None, "{wrong:?}");
         }
@@ -85,7 +96,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_comes_back(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\\'), Just(b'x')], 0..24)) {
+        fn every_name_comes_back(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\\'), Just(b'x'), Just(0x1b)], 0..24)) {
             let path = Path::new(OsStr::from_bytes(&bytes));
             prop_assert_eq!(source_path(&source_name(path)), Some(path.to_path_buf()));
         }
