@@ -25,9 +25,40 @@ use std::path::Path;
 use polars::prelude::PolarsError;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+use rustix::fs::{StatVfs, statvfs};
 use rustix::io::Errno;
 
 use crate::error::{Failure, Kind, Result};
+
+/// What there is room for on a disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Bytes that are free.
+    pub free: u64,
+    /// Bytes there are.
+    pub all: u64,
+    /// Whether there is an inode for one more file.
+    pub inodes: bool,
+}
+
+impl Room {
+    /// Of the file system a folder lies on.
+    ///
+    /// # Errors
+    /// The folder is not there, or does not answer.
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        Ok(Self::said(&statvfs(folder)?))
+    }
+
+    /// As the system says it. A file system that counts no inodes has them.
+    pub fn said(disk: &StatVfs) -> Self {
+        Self {
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            all: disk.f_blocks.saturating_mul(disk.f_frsize),
+            inodes: disk.f_files == 0 || disk.f_favail > 0,
+        }
+    }
+}
 
 /// What is done about a full disk.
 pub trait Patience: Send + Sync + fmt::Debug {

@@ -7,7 +7,7 @@ use std::path::Path;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// Something failed that is nobody's input: a broken disk, a bug.
+    /// Something failed that is nobody's input: a device, a bug.
     Internal = 1,
     /// The command line is wrong (clap's own exit code).
     Usage = 2,
@@ -17,7 +17,7 @@ pub enum Kind {
     Model = 4,
     /// The data given cannot serve: none, too few, or of the wrong shape.
     Data = 5,
-    /// A file or folder cannot be read or written.
+    /// A file or folder cannot be read or written, or the disk fails.
     Io = 6,
     /// Another process holds the state folder.
     Locked = 7,

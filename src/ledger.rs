@@ -125,6 +125,13 @@ impl Ledger {
         })
     }
 
+    /// Gives the ledger no page more than it has: a full disk.
+    #[cfg(test)]
+    pub(crate) fn fill(&self) {
+        let pages: i64 = self.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    }
+
     /// What fails for want of space has been rolled back, and is done again.
     fn run<T>(&mut self, mut work: impl FnMut(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
         let Self { connection, path, patience, .. } = self;

@@ -26,6 +26,7 @@ pub use hints::{Hint, Hints};
 pub use inbox::{Inbox, Step};
 pub use known::Known;
 pub use pending::Held;
+pub use place::is_remote;
 use rules::Rules;
 pub use rules::UNFINISHED;
 pub use stat::{Stat, stat_of};

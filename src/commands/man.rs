@@ -20,12 +20,12 @@ pub struct Args {
 /// Exit codes, as the top page lists them.
 const EXIT_CODES: [(&str, &str); 10] = [
     ("0", "done; for watch, drained and stopped"),
-    ("1", "something failed that is nobody's input: a broken disk, a bug"),
+    ("1", "something failed that is nobody's input: a device, a bug"),
     ("2", "the command line, or the SQL, is wrong"),
     ("3", "a settings or pipeline file is wrong"),
     ("4", "a model is missing, damaged, or does not fit the pipeline"),
     ("5", "the data given cannot serve: none, too few, or of the wrong shape"),
-    ("6", "a file or folder cannot be read or written"),
+    ("6", "a file or folder cannot be read or written, or the disk fails"),
     ("7", "another process holds the state folder"),
     ("8", "a worker hung on a file: the next start counts a try against it"),
     ("130", "stopped by the user before anything useful was kept"),

@@ -4,7 +4,6 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -15,8 +14,9 @@ use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Counts, Lock, Reader};
 use crate::observe::board::{Line, Status};
 use crate::observe::socket;
+use crate::pipeline::Watch;
 use crate::settings::Settings;
-use crate::watch::{Known, Stat, files_below};
+use crate::watch::{Known, count_waiting};
 
 /// How long the daemon may take for its answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -107,8 +107,9 @@ fn others(
             None => (Known::default(), Counts::default()),
         };
         lines.insert(name.clone(), line(counts));
-        let inbox = pipelines.iter().find(|pipeline| pipeline.name == *name).and_then(|it| it.spec.inbox.clone());
-        inboxes.extend(inbox.map(|inbox| (name.clone(), inbox, known)));
+        let spec = pipelines.iter().find(|pipeline| pipeline.name == *name).map(|pipeline| &pipeline.spec);
+        let inbox = spec.and_then(|spec| Some((spec.inbox.clone()?, spec.watch.clone())));
+        inboxes.extend(inbox.map(|(inbox, watch)| (name.clone(), inbox, watch, known)));
     }
     count(inboxes, waiting, INBOX_PATIENCE, lines, notes);
     Ok(())
@@ -134,8 +135,8 @@ fn known(reader: &Reader, pipeline: &str) -> Result<Known> {
 
 /// Counts what waits in inboxes, each on a thread of its own: one on a server that does not answer may hang for ever.
 fn count(
-    inboxes: Vec<(String, PathBuf, Known)>,
-    waiting: fn(&Known, &Path) -> Option<u64>,
+    inboxes: Vec<(String, PathBuf, Watch, Known)>,
+    waiting: fn(&Path, &Watch, &Known) -> Option<u64>,
     patience: Duration,
     lines: &mut BTreeMap<String, Line>,
     notes: &mut Vec<String>,
@@ -143,10 +144,10 @@ fn count(
     let deadline = Instant::now() + patience;
     let (sender, receiver) = mpsc::channel();
     let mut open: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for (name, inbox, known) in inboxes {
+    for (name, inbox, watch, known) in inboxes {
         open.insert(name.clone(), inbox.clone());
         let sender = sender.clone();
-        std::thread::spawn(move || sender.send((name, waiting(&known, &inbox))));
+        std::thread::spawn(move || sender.send((name, waiting(&inbox, &watch, &known))));
     }
     drop(sender);
     while let Ok((name, count)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -157,11 +158,8 @@ fn count(
 }
 
 /// Files in the inbox that are not known; `None` where there is no inbox.
-fn waiting(known: &Known, inbox: &Path) -> Option<u64> {
-    let name =
-        |path: &Path| path.strip_prefix(inbox).map(|name| name.as_os_str().as_bytes().to_vec()).unwrap_or_default();
-    let open = || files_below(inbox).filter(|(path, meta)| !known.contains(&name(path), Stat::from(meta))).count();
-    inbox.is_dir().then(|| open() as u64)
+fn waiting(inbox: &Path, watch: &Watch, known: &Known) -> Option<u64> {
+    inbox.is_dir().then(|| count_waiting(inbox, watch, known))
 }
 
 fn json(shown: &Shown) -> Result<String> {
@@ -184,16 +182,19 @@ mod tests {
     #[test]
     fn an_inbox_that_does_not_answer_is_said_and_others_are_counted() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("a.png"), "x").unwrap();
-        let hang = |known: &Known, inbox: &Path| {
+        let watch = Watch { done_marker: Some(".done".into()), ..Watch::default() };
+        for name in ["a.png", "a.png.done", "unfinished.png"] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let hang = |inbox: &Path, watch: &Watch, known: &Known| {
             if inbox.ends_with("silent") {
                 loop {
                     std::thread::park();
                 }
             }
-            waiting(known, inbox)
+            waiting(inbox, watch, known)
         };
-        let inbox = |name: &str, place: PathBuf| (name.to_string(), place, Known::default());
+        let inbox = |name: &str, place: PathBuf| (name.to_string(), place, watch.clone(), Known::default());
         let inboxes = vec![
             inbox("here", folder.path().into()),
             inbox("gone", folder.path().join("gone")),

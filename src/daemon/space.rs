@@ -10,29 +10,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
-use rustix::fs::StatVfs;
 use tracing::{info, warn};
 
 use super::condition::{Condition, Reason};
 use super::stages::Stop;
-use crate::disk::Patience;
+use crate::disk::{Patience, Room};
 use crate::error::{Failure, Kind, Result};
 
 /// Time between two looks at the disk, and between two tries to write to a full one.
 const PACE: Duration = Duration::from_secs(1);
 /// Time between two looks at whether to stop.
 const STOP_PACE: Duration = Duration::from_millis(50);
-
-/// What there is room for on a disk.
-#[derive(Debug, Clone, Copy)]
-pub struct Room {
-    /// Bytes that are free.
-    pub free: u64,
-    /// Bytes there are.
-    pub all: u64,
-    /// Whether there is an inode for one more file.
-    pub inodes: bool,
-}
 
 /// Measures a disk.
 pub type Measure = Box<dyn Fn() -> io::Result<Room> + Send + Sync>;
@@ -64,25 +52,14 @@ impl fmt::Debug for Space {
 /// What `statvfs` says of the file system a folder lies on.
 pub fn disk_of(folder: &Path) -> Measure {
     let folder = folder.to_path_buf();
-    Box::new(move || Ok(Room::of(&rustix::fs::statvfs(&folder)?)))
+    Box::new(move || Room::of(&folder))
 }
 
-impl Room {
-    /// A file system that counts no inodes has them.
-    fn of(disk: &StatVfs) -> Self {
-        Self {
-            free: disk.f_bavail.saturating_mul(disk.f_frsize),
-            all: disk.f_blocks.saturating_mul(disk.f_frsize),
-            inodes: disk.f_files == 0 || disk.f_favail > 0,
-        }
-    }
-
-    /// Why nothing new is to be begun, where that is so.
-    fn lack(self, needed: u64) -> Option<String> {
-        match self {
-            Self { inodes: false, .. } => Some("no inode is free for a new file".into()),
-            Self { free, .. } => (free < needed).then(|| format!("{free} bytes free, {needed} needed (min_free)")),
-        }
+/// Why nothing new is to be begun, where that is so.
+fn lack(room: Room, needed: u64) -> Option<String> {
+    match room {
+        Room { inodes: false, .. } => Some("no inode is free for a new file".into()),
+        Room { free, .. } => (free < needed).then(|| format!("{free} bytes free, {needed} needed (min_free)")),
     }
 }
 
@@ -129,7 +106,7 @@ impl Space {
         let mut now = self.lock();
         let needed = if now.low.is_some() { self.min_free.saturating_add(self.min_free / 10) } else { self.min_free };
         let was_low = now.low.is_some();
-        now.low = room.lack(needed);
+        now.low = lack(room, needed);
         let Room { free, inodes, .. } = room;
         match (was_low, now.low.is_some()) {
             (false, true) => warn!(free, inodes, min_free = self.min_free, "little space on the disk, intake pauses"),

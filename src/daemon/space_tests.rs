@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::StatVfs;
+
 use super::*;
 
 /// A space of a thousand bytes, of which as many are free as the test says.
@@ -30,9 +32,9 @@ fn a_disk_without_a_free_inode_is_full_whatever_min_free_says() {
     let left = inodes.clone();
     let mut disk = rustix::fs::statvfs("/").unwrap();
     (disk.f_files, disk.f_favail) = (0, 0);
-    assert!(Room::of(&disk).inodes, "a file system that does not count them");
+    assert!(Room::said(&disk).inodes, "a file system that does not count them");
     let measure: Measure =
-        Box::new(move || Ok(Room::of(&StatVfs { f_files: 100, f_favail: left.load(Ordering::Relaxed), ..disk })));
+        Box::new(move || Ok(Room::said(&StatVfs { f_files: 100, f_favail: left.load(Ordering::Relaxed), ..disk })));
     let condition = Arc::new(Condition::default());
     let space = Space::new(0, measure, condition.clone(), Arc::default()).unwrap();
     assert!(space.is_low() && condition.list()[0].detail.contains("no inode"));

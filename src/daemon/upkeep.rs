@@ -132,7 +132,7 @@ fn tell(chore: &Chore, outcome: &Outcome) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::space::Room;
+    use crate::disk::Room;
     use crate::report::compact::Compaction;
     use crate::report::compact::test_house::House;
     use crate::report::schema::Table;

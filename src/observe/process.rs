@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::disk::Room;
+
 /// The last look.
 #[derive(Debug, Default)]
 pub struct Process {
@@ -24,8 +26,8 @@ impl Process {
             // The listing itself has one open.
             self.open_files.store((entries.count() as u64).saturating_sub(1), Relaxed);
         }
-        if let Ok(stat) = rustix::fs::statvfs(state) {
-            self.free_bytes.store(stat.f_bavail.saturating_mul(stat.f_frsize), Relaxed);
+        if let Ok(room) = Room::of(state) {
+            self.free_bytes.store(room.free, Relaxed);
         }
     }
 }

@@ -9,8 +9,12 @@ use crate::draw::png::Png16;
 use crate::score::{FlaggedTile, Identity};
 use crate::watch::Stat;
 
-/// Version of the columns below; stands in every file's footer as `anomalyd.schema_version`.
+/// Version of the columns below; stands in every file's footer under [`VERSION_KEY`].
 pub const SCHEMA_VERSION: u32 = 2;
+/// In a footer: version of the columns.
+pub const VERSION_KEY: &str = "anomalyd.schema_version";
+/// Rows of a row group: many small groups read slowly, one large one cannot be skipped.
+pub const ROW_GROUP: usize = 100_000;
 
 /// One report table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -14,12 +14,9 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 pub use super::part::Part;
-use super::schema::{SCHEMA_VERSION, Table};
+use super::schema::{ROW_GROUP, SCHEMA_VERSION, Table, VERSION_KEY};
 use crate::disk::{Listening, Never, Patience, Trouble, patiently};
 use crate::error::{Failure, Kind, Result};
-
-/// Rows of a row group: many small groups read slowly, one large one cannot be skipped.
-const ROW_GROUP: usize = 100_000;
 
 /// The reports and the staging folder of a state folder; both on one filesystem.
 #[derive(Debug)]
@@ -184,7 +181,7 @@ impl Store {
 
 /// Writes a file, reads its footer back and syncs it.
 fn write_file(path: &Path, frame: &mut DataFrame, rows: usize) -> Result<(), Trouble> {
-    let version = [("anomalyd.schema_version".to_string(), SCHEMA_VERSION.to_string())];
+    let version = [(VERSION_KEY.to_string(), SCHEMA_VERSION.to_string())];
     let io = |error: std::io::Error| Trouble::io(path, &error);
     let file = File::create_new(path).map_err(io)?;
     let mut out = Listening::to(BufWriter::with_capacity(1 << 18, file));

@@ -8,12 +8,11 @@ use rustix::fs::{Access, access};
 use walkdir::WalkDir;
 
 use super::Findings;
+use crate::disk::Room;
 use crate::error::{Failure, Kind};
 use crate::ledger::check_owner;
 use crate::settings::Settings;
-
-/// `f_type` of NFS, SMB, CIFS and SMB2 (statfs(2)).
-const NETWORK: [u64; 4] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42];
+use crate::watch::is_remote;
 
 /// Folders that are looked into: `reports/<table>/pipeline=<name>`. Their parts are never written again.
 const DEPTH: usize = 3;
@@ -44,7 +43,7 @@ pub fn look(settings: &Settings, findings: &mut Findings) {
 
 /// The ledger's write-ahead log is a file that processes map together: no network filesystem promises that.
 fn on_network(state: &Path, findings: &mut Findings) {
-    if rustix::fs::statfs(state).is_ok_and(|filesystem| NETWORK.contains(&(filesystem.f_type as u64 & 0xffff_ffff))) {
+    if is_remote(state) {
         findings.doubtful(
             format!("state folder {} is on a network filesystem, where SQLite promises nothing", state.display()),
             "keep ledger and reports on a local disk; inboxes may be remote",
@@ -55,8 +54,8 @@ fn on_network(state: &Path, findings: &mut Findings) {
 /// Below `min_free` the service starts and waits: that is no failure.
 fn room(settings: &Settings, findings: &mut Findings) {
     let state = std::path::absolute(&settings.state).unwrap_or_else(|_| settings.state.clone());
-    let Some(Ok(disk)) = state.ancestors().find(|folder| folder.exists()).map(rustix::fs::statvfs) else { return };
-    let (free, all) = (disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize));
+    let Some(Ok(disk)) = state.ancestors().find(|folder| folder.exists()).map(Room::of) else { return };
+    let Room { free, all, .. } = disk;
     let least = settings.min_free;
     if (1..=least).contains(&all) {
         let message = format!("min_free = {least}, but the disk of the state folder has {all} bytes in all");

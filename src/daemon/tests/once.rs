@@ -38,7 +38,7 @@ fn nothing_new_is_decoded_below_min_free_until_there_is_space() {
     let counted = looks.clone();
     let disk = Box::new(move || {
         counted.fetch_add(1, Ordering::Relaxed);
-        Ok(space::Room { free: seen.load(Ordering::Relaxed), all: u64::MAX, inodes: true })
+        Ok(crate::disk::Room { free: seen.load(Ordering::Relaxed), all: u64::MAX, inodes: true })
     });
     let settings = Settings { min_free: 1000, ..house.settings.clone() };
     let inbox = house.inbox();

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use polars::prelude::*;
 
 use super::Halt;
+use crate::report::schema::VERSION_KEY;
 
-/// In a footer: version of the columns.
-pub const SCHEMA_VERSION: &str = "anomalyd.schema_version";
 /// In a footer: names of the batches that were merged, separated by spaces.
 pub const MERGED: &str = "anomalyd.merged";
 
@@ -50,7 +49,7 @@ impl Union {
             let pairs = footer.key_value_metadata().as_deref().unwrap_or_default();
             pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.as_deref())
         };
-        let version = value(SCHEMA_VERSION).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let version = value(VERSION_KEY).and_then(|text| text.parse().ok()).unwrap_or(0);
         self.version = self.version.max(version);
         // A part that was merged itself stands for those it was made of.
         match value(MERGED) {
@@ -67,7 +66,7 @@ impl Union {
 
     /// What the footer of a part with these columns says.
     pub fn key_values(&self) -> Vec<(String, String)> {
-        vec![(SCHEMA_VERSION.into(), self.version.to_string()), (MERGED.into(), self.merged.join(" "))]
+        vec![(VERSION_KEY.into(), self.version.to_string()), (MERGED.into(), self.merged.join(" "))]
     }
 }
 

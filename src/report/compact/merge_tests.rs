@@ -1,10 +1,11 @@
-use super::super::columns::{MERGED, SCHEMA_VERSION};
+use super::super::columns::MERGED;
 use super::*;
+use crate::report::schema::VERSION_KEY;
 
 /// Writes a part with a schema version in its footer and small row groups.
 fn write(path: &Path, version: u32, mut rows: DataFrame) {
     let size = 1 + rows.height() / 4;
-    let pairs = KeyValueMetadata::from_static(vec![(SCHEMA_VERSION.into(), version.to_string())]);
+    let pairs = KeyValueMetadata::from_static(vec![(VERSION_KEY.into(), version.to_string())]);
     ParquetWriter::new(File::create(path).unwrap())
         .with_row_group_size(Some(size))
         .with_key_value_metadata(Some(pairs))
@@ -62,7 +63,7 @@ fn parts_of_different_ages_become_one_with_all_columns() {
     assert_eq!(&numbers[..3], [4, 9, 14], "in order where the score is the same");
     numbers.sort();
     assert_eq!(numbers, (0..15).collect::<Vec<i64>>());
-    assert_eq!((footer(&path, SCHEMA_VERSION), footer(&path, MERGED)), ("2".into(), "1 2 3".into()));
+    assert_eq!((footer(&path, VERSION_KEY), footer(&path, MERGED)), ("2".into(), "1 2 3".into()));
 }
 
 #[test]

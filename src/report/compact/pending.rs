@@ -2,8 +2,8 @@
 
 use polars::prelude::*;
 
-/// Rows of a row group: many small groups read slowly, one large one cannot be skipped.
-const ROWS: usize = 100_000;
+use crate::report::schema::ROW_GROUP;
+
 /// Bytes of a row group: what is held in memory at once. Pictures fill it long before the rows do.
 const BYTES: usize = 32 << 20;
 /// Small frames that are gathered before they are copied into one: each costs more than its rows.
@@ -35,14 +35,14 @@ impl Pending {
     /// # Errors
     /// None that [`Self::push`] would not have had.
     pub fn take_full(&mut self) -> PolarsResult<Option<DataFrame>> {
-        if self.rows < ROWS && self.bytes < BYTES {
+        if self.rows < ROW_GROUP && self.bytes < BYTES {
             return Ok(None);
         }
         let Some(all) = self.take_rest()? else { return Ok(None) };
-        if all.height() <= ROWS {
+        if all.height() <= ROW_GROUP {
             return Ok(Some(all));
         }
-        let (group, rest) = all.split_at(ROWS as i64);
+        let (group, rest) = all.split_at(ROW_GROUP as i64);
         self.push(rest)?;
         Ok(Some(group))
     }
@@ -100,7 +100,7 @@ mod tests {
             }
         }
         pending.take_rest().unwrap().into_iter().for_each(&mut note);
-        assert_eq!(groups, [ROWS, ROWS, ROWS, 61_801]);
+        assert_eq!(groups, [ROW_GROUP, ROW_GROUP, ROW_GROUP, 61_801]);
         assert_eq!(values, (0..361_801).collect::<Vec<u64>>());
         assert!(pending.take_rest().unwrap().is_none());
     }

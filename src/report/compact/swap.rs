@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
-use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
 use super::Halt;
 use super::days::{Day, FULL, Piece};
 use super::merge::{Merge, Merged};
+use crate::disk::Room;
 use crate::error::Result;
 use crate::report::writer::{Part, Store, synced};
 
@@ -101,8 +102,7 @@ fn link(day: &Day, parts: &[&Piece], folder: &Path) -> Result<Vec<PathBuf>, Halt
 
 /// What is merged is there twice for a while.
 fn ensure_space(folder: &Path, day: &Day, min_free: u64) -> Result<(), Halt> {
-    let found = statvfs(folder).map_err(|error| Halt::later(folder, &error))?;
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let Room { free, .. } = Room::of(folder).map_err(|error| Halt::later(folder, &error))?;
     let needed = day.loose().iter().map(|part| part.bytes).sum::<u64>().saturating_add(min_free);
     if free < needed {
         return Err(Halt::Later(format!("needs {needed} bytes of free space, there are {free}")));

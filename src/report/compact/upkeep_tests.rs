@@ -209,3 +209,37 @@ fn nobody_is_asked_twice_to_stop() {
     assert!(left.is_empty() && house.rows().len() == 40, "{left:?}");
     assert!(Path::new(house.state()).join("ledger.sqlite").exists());
 }
+
+/// Counts how often a full disk was waited for.
+#[derive(Debug, Default)]
+struct Waits(std::sync::atomic::AtomicUsize);
+
+impl crate::disk::Patience for Waits {
+    fn wait(&self, full: Failure) -> Result<()> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Err(full)
+    }
+
+    fn over(&self) {}
+
+    fn queue(&self, busy: Failure) -> Result<()> {
+        Err(busy)
+    }
+}
+
+#[test]
+fn what_was_merged_does_not_take_up_space_while_a_full_disk_is_waited_for() {
+    let house = House::new();
+    // More names than the pages hold that the ledger has.
+    for batch in 0..40 {
+        house.commit(Table::Scores, "2026-01-03", &format!("{batch:0>180}"), 2);
+    }
+    let waits = std::sync::Arc::new(Waits::default());
+    let ledger = Ledger::open_with(house.state(), waits.clone()).unwrap();
+    ledger.fill();
+    let mut upkeep = Upkeep { ledger, ..upkeep(&house, &|_| {}) };
+    let outcomes = work(&mut upkeep, &chores(&house, &Retention::default()));
+    assert!(reason(&outcomes).contains("full"), "{outcomes:?}");
+    assert_eq!(waits.0.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert!(house.staging().is_empty() && house.parts("2026-01-03").len() == 40);
+}
