@@ -13,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: usize = 128;
 const LATENT: usize = 16;
-const STEP: Step = Step { learning_rate: 1e-3, weight_decay: 1e-2, clip_norm: 1e9, beta: 1.0 };
+const STEP: Step = Step { learning_rate: 1e-3, weight_decay: 1e-2, l1: 0.0, clip_norm: 1e9, beta: 1.0 };
 
 const MODEL: &str = r#"
 kind = "vae"

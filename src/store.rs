@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibrate::Tails;
 use crate::error::{Failure, Kind, Result};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Training};
 use crate::reference::Reference;
 use crate::train::fit::History;
 
@@ -46,13 +46,18 @@ pub struct Manifest {
     pub seed: u64,
     /// Trainable numbers.
     pub parameters: usize,
+    /// Share of the weights that are exactly zero: what `training.l1` reached.
+    #[serde(default)]
+    pub sparsity: f64,
     /// The data.
     pub data: Data,
     /// BLAKE3 of the version's files, hex.
     pub digests: Digests,
     /// Every epoch.
     pub history: History,
-    /// The pipeline file's text, as trained.
+    /// How the weights were fitted, with what the command line overrode; none in versions that did not record it.
+    pub training: Option<Training>,
+    /// The pipeline file's text.
     pub pipeline: String,
 }
 

@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod labelled;
 pub mod ledger;
 pub mod man;
+pub mod overrides;
 pub mod query;
 pub mod score;
 pub mod show;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::labelled::{Selection, select};
+use super::overrides::Overrides;
 use crate::error::Result;
 use crate::interrupt;
 use crate::model::device;
@@ -25,9 +26,8 @@ pub struct Args {
     data: Vec<PathBuf>,
     #[command(flatten)]
     selection: Selection,
-    /// Seed of weights, order and noise [default: the pipeline's].
-    #[arg(long)]
-    seed: Option<u64>,
+    #[command(flatten)]
+    overrides: Overrides,
     /// `auto`, `cpu` or `cuda:N` [default: the settings'].
     #[arg(long)]
     device: Option<String>,
@@ -42,9 +42,7 @@ pub struct Args {
 /// A wrong pipeline, unusable or too few data, a full disk.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
-    if let Some(seed) = args.seed {
-        pipeline.spec.training.seed = seed;
-    }
+    args.overrides.apply(&mut pipeline)?;
     let device = device::pick(args.device.as_deref().unwrap_or(&settings.device))?;
     let stop = interrupt::flag()?;
     let samples = data::load(&args.data, &pipeline.spec.input, &settings.limits)?;
@@ -122,7 +120,7 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
         "frames       {} train, {} validation, {} calibration, {} rejected",
         manifest.data.train, manifest.data.validation, manifest.data.calibration, manifest.data.rejected
     );
-    println!("parameters   {}", manifest.parameters);
+    println!("parameters   {}, {:.1} % of the weights exactly zero", manifest.parameters, 100.0 * manifest.sparsity);
     println!("kept epoch   {} of {} ({end})", history.best, history.epochs.len());
     println!(
         "validation   loss {:.3} nats (reconstruction {:.3} + beta {beta} x KL {:.3}), {} active latent units",

@@ -1,6 +1,8 @@
 //! AdamW over one flat vector of weights, with clipping by the global norm.
 //!
 //! Loshchilov & Hutter, Decoupled Weight Decay Regularization, arXiv:1711.05101, algorithm 2; moments as in Kingma & Ba, arXiv:1412.6980.
+//! L1 is decoupled as well: the proximal step of its penalty, a soft threshold, follows the update (Parikh & Boyd, Proximal
+//! Algorithms, 2014, section 6.5.2). Unlike a term in the gradient it reaches exact zeros.
 
 use rayon::prelude::*;
 
@@ -23,6 +25,9 @@ pub struct Step {
     pub learning_rate: f32,
     /// Decoupled decay of the weights (not of biases and norms).
     pub weight_decay: f32,
+    /// Strength of the L1 penalty on the same weights: after the update each moves towards zero by `learning_rate * l1`,
+    /// and stays there where it would pass it.
+    pub l1: f32,
     /// Largest global norm of the gradient; a longer one is shortened to it.
     pub clip_norm: f32,
     /// Weight of the KL term.
@@ -44,6 +49,8 @@ pub(crate) struct Update {
     pub clip: f32,
     /// Multiplies a decaying weight first.
     pub keep: f32,
+    /// What a decaying weight is drawn towards zero by, last.
+    pub shrink: f32,
     /// Step size over the first moment's bias correction.
     pub rate: f32,
     /// Inverse root of the second moment's bias correction.
@@ -57,6 +64,7 @@ impl Update {
         Self {
             clip: step.clip(norm),
             keep: 1.0 - step.learning_rate * step.weight_decay,
+            shrink: step.learning_rate * step.l1,
             rate: (f64::from(step.learning_rate) / correct(BETA1)) as f32,
             correction: (1.0 / correct(BETA2).sqrt()) as f32,
         }
@@ -90,6 +98,9 @@ impl AdamW {
         let values = weights.par_chunks_mut(BLOCK).zip(gradient.par_chunks(BLOCK)).zip(self.decays.par_chunks(BLOCK));
         values.zip(moments).for_each(|(((weights, gradient), decays), (first, second))| {
             vectors::adamw(weights, gradient, decays, first, second, &update);
+            if update.shrink > 0.0 {
+                vectors::soft_threshold(weights, decays, update.shrink);
+            }
         });
         norm
     }

@@ -235,6 +235,14 @@ impl Autoencoder {
         self.architecture.network.parameter_count()
     }
 
+    /// Share of the weights that are exactly zero; see [`super::network::Network::sparsity`].
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the device fails.
+    pub fn sparsity(&self) -> Result<f64> {
+        Ok(self.architecture.network.sparsity(&self.snapshot()?.0))
+    }
+
     /// What a pixel's value is worth under the present weights.
     pub fn observation(&self) -> Observation {
         self.observation.clone()

@@ -165,6 +165,14 @@ impl FeedForward {
         self.chain.network.parameter_count()
     }
 
+    /// Share of the weights that are exactly zero; see [`Network::sparsity`].
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the device fails.
+    pub fn sparsity(&self) -> Result<f64> {
+        Ok(self.chain.network.sparsity(&self.snapshot()?.0))
+    }
+
     /// A copy of the weights.
     ///
     /// # Errors

@@ -21,6 +21,19 @@ impl Network {
         self.parameters.iter().map(Parameter::trained_len).sum()
     }
 
+    /// Share of the weights that are exactly zero, of those that are trained and decay (no biases, norms or variances).
+    /// `weights` is the flat vector.
+    pub fn sparsity(&self, weights: &[f32]) -> f64 {
+        let (mut zeros, mut count) = (0usize, 0usize);
+        for parameter in self.parameters.iter().filter(|parameter| parameter.decay) {
+            for (weight, trained) in weights[parameter.range()].iter().zip(parameter.trained()) {
+                count += usize::from(trained);
+                zeros += usize::from(trained && *weight == 0.0);
+            }
+        }
+        zeros as f64 / count.max(1) as f64
+    }
+
     /// Length of the flat vector of all parameters.
     pub fn len(&self) -> usize {
         self.parameters.last().map_or(0, |last| last.range().end)

@@ -16,7 +16,7 @@ use crate::pipeline::{
 const COUNTS: Likelihood = Likelihood::PoissonGaussian { gain: 1.5, read_noise: 5.0, offset: 100.0, model_error: 0.05 };
 const ASINH: Scaling = Scaling::Asinh { black: 200.0, scale: 5.0 };
 const UNIT: Scaling = Scaling::Linear { black: 0.0, white: 1.0 };
-const STEP: Step = Step { learning_rate: 1e-3, weight_decay: 1e-2, clip_norm: 50.0, beta: 0.7 };
+const STEP: Step = Step { learning_rate: 1e-3, weight_decay: 1e-2, l1: 0.0, clip_norm: 50.0, beta: 0.7 };
 
 fn model(channels: &[usize], norm: Norm, latent: Latent, likelihood: Likelihood) -> Model {
     Model {
@@ -200,6 +200,37 @@ fn what_is_not_trained_stays_zero() {
     for (weight, trained) in weights.iter().zip(trained) {
         assert!(trained || *weight == 0.0);
     }
+}
+
+/// Weights after some steps with a strong L1, in both executors.
+fn with_l1(model: &Model, input: &Input) -> [(Vec<f32>, f64); 2] {
+    let step = Step { l1: 3.0, ..STEP };
+    let train = |mut vae: Autoencoder| {
+        for seed in 0..20 {
+            let x = uniform(4 * 784, seed);
+            let loss = vae.train_step(&x, &x, &normal(4 * vae.noise_len(), 6), &step).expect("a step");
+            assert!(loss.nll.is_finite());
+        }
+        (vae.snapshot().expect("weights").0, vae.sparsity().expect("sparsity"))
+    };
+    let (engine, reference) = both(model, input);
+    [train(engine), train(reference)]
+}
+
+#[test]
+fn l1_reaches_exact_zeros_in_both_executors_and_spares_biases_and_norms() {
+    let model = model(&[4, 8], Norm::Group, Latent::Vector { dim: 3 }, Likelihood::Bernoulli);
+    let input = input(28, 1, UNIT);
+    let [(engine, sparse), (reference, sparse_reference)] = with_l1(&model, &input);
+    assert!((0.2..0.999).contains(&sparse), "{sparse}");
+    assert!((sparse - sparse_reference).abs() < 0.01, "{sparse} {sparse_reference}");
+    assert!(difference(&engine, &reference) < 2e-2, "{}", difference(&engine, &reference));
+    for parameter in &Architecture::new(&model, &input).expect("network").network.parameters {
+        let zeros = engine[parameter.range()].iter().filter(|weight| **weight == 0.0).count();
+        assert!(parameter.decay || zeros == 0, "{} has {zeros} zeros", parameter.name);
+    }
+    let plain = Autoencoder::new(&model, &input, 3, Device::Cpu).expect("the engine");
+    assert_eq!(plain.sparsity().expect("sparsity"), 0.0);
 }
 
 #[test]

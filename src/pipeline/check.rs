@@ -3,7 +3,7 @@
 use crate::components::Component;
 use crate::watch::UNFINISHED;
 
-use super::{Latent, Likelihood, Model, ModelKind, Reduction, Scaling, Spec, line_of};
+use super::{Augment, ExtraNoise, Latent, Likelihood, Model, ModelKind, Reduction, Scaling, Spec, line_of};
 
 /// The keys that are wrong, and how.
 pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
@@ -50,12 +50,14 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
     require(training.batch_size > 0, "training.batch_size", "must be above 0");
     require(training.learning_rate > 0.0, "training.learning_rate", "must be above 0");
     require(training.weight_decay >= 0.0, "training.weight_decay", "must be 0 or more");
+    require(training.l1 >= 0.0 && training.l1.is_finite(), "training.l1", "must be 0 or more");
     require(training.clip_norm > 0.0, "training.clip_norm", "must be above 0");
     require(training.warmup_epochs >= 0.0, "training.warmup_epochs", "must be 0 or more");
     require(training.tiles_per_epoch != Some(0), "training.tiles_per_epoch", "must be above 0");
     let whole =
         (training.split.iter().sum::<f64>() - 1.0).abs() < 1e-9 && training.split.iter().all(|&share| share > 0.0);
     require(whole, "training.split", "needs three shares above 0 that add up to 1");
+    augment(&training.augment, spec, &mut require);
     require(!score.components.is_empty(), "score.components", "needs at least one component");
     require(score.weights.values().all(|&weight| weight > 0.0), "score.weights", "must be above 0");
     require(score.frame_weight > 0.0, "score.frame_weight", "must be above 0");
@@ -75,6 +77,30 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
     let seen = watch.done_marker.as_deref().is_none_or(|ending| !ending.is_empty() && !unseen(ending));
     require(seen, "watch.done_marker", "must be the ending of a finished file's name, such as \".done\"");
     faults
+}
+
+/// The declared transformations.
+fn augment(augment: &Augment, spec: &Spec, require: &mut impl FnMut(bool, &'static str, &str)) {
+    let size = spec.input.size;
+    let within = |value: f64, limit: f64| (0.0..=limit).contains(&value);
+    require(within(augment.translate, size as f64), "training.augment.translate", "must be 0 to input.size pixels");
+    require(within(augment.rotate, 180.0), "training.augment.rotate", "must be 0 to 180 degrees");
+    require(within(augment.scale, 1.0), "training.augment.scale", "must lie in [0, 1]");
+    require((0.0..1.0).contains(&augment.gain), "training.augment.gain", "must lie in [0, 1)");
+    let counts = matches!(spec.model.likelihood, Likelihood::PoissonGaussian { .. });
+    match augment.noise {
+        Some(ExtraNoise::Instrument(share)) => {
+            require(share > 0.0, "training.augment.noise", "needs a share above 0");
+            let known = "of the instrument is known from a poisson_gaussian likelihood only: use { gaussian = sigma }";
+            require(counts, "training.augment.noise", known);
+        }
+        Some(ExtraNoise::Gaussian(sigma)) => {
+            require(sigma > 0.0, "training.augment.noise", "needs a standard deviation above 0");
+        }
+        None => {}
+    }
+    let mask = augment.mask.is_none_or(|mask| mask.count > 0 && (1..=size).contains(&mask.side));
+    require(mask, "training.augment.mask", "needs a count above 0 and a side of 1 to input.size pixels");
 }
 
 /// The network's keys.

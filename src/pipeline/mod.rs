@@ -2,6 +2,7 @@
 
 mod check;
 mod spec;
+mod training;
 mod watching;
 
 use std::path::{Path, PathBuf};
@@ -59,8 +60,11 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Everything serde cannot see: ranges, and keys that must agree with each other.
-    fn check(&self) -> Result<()> {
+    /// Everything serde cannot see: ranges, and keys that must agree with each other. To be asked again after a change.
+    ///
+    /// # Errors
+    /// [`Kind::Settings`] naming file, line and key.
+    pub fn check(&self) -> Result<()> {
         if let Some((key, wrong)) = check::faults(&self.spec).into_iter().next() {
             let line = check::locate(&self.text, key).map_or(String::new(), |line| format!(":{line}"));
             return Err(Failure::new(Kind::Settings, format!("{}{line}: {key} {wrong}", self.path.display())));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::training::{Augment, ExtraNoise, Mask, Training};
 pub use super::watching::{Action, After, Watch, WatchMode};
 use crate::components::Component;
 use crate::model::graph::Window;
@@ -304,32 +305,6 @@ pub enum Likelihood {
         /// Relative error of the best reconstruction of a bright source (0 for the pure law).
         model_error: f32,
     },
-}
-
-/// How the weights are fitted.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Training {
-    /// Seed of weights, order and noise.
-    pub seed: u64,
-    /// Most epochs.
-    pub epochs: usize,
-    /// Images a step.
-    pub batch_size: usize,
-    /// AdamW's step size at its height (cosine decay to a hundredth).
-    pub learning_rate: f32,
-    /// Decoupled L2 (AdamW); biases and norms are exempt.
-    pub weight_decay: f32,
-    /// Largest global norm of the gradient.
-    pub clip_norm: f32,
-    /// Epochs over which beta rises from 0.
-    pub warmup_epochs: f32,
-    /// Epochs without a better validation loss before stopping.
-    pub patience: usize,
-    /// Shares of train, validation and calibration; they add up to 1.
-    pub split: [f64; 3],
-    /// Most tiles an epoch, drawn anew each epoch; all where absent.
-    pub tiles_per_epoch: Option<usize>,
 }
 
 /// Which scores make up the verdict.

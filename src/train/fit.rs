@@ -7,13 +7,15 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::augment::Augmenter;
 use super::data::Sample;
 use crate::error::{Failure, Kind, Result};
 use crate::measure::kl;
 use crate::model::{Autoencoder, Step, Weights};
-use crate::pipeline::Training;
+use crate::pipeline::{Spec, Training};
 
 /// Images inferred at once.
 const INFER_BATCH: usize = 64;
@@ -97,7 +99,8 @@ pub enum End {
     Interrupted,
 }
 
-/// Fits `model` to the tiles of `train`, judged by `validation`; leaves the best weights in it.
+/// Fits `model` to the tiles of `train`, augmented as the pipeline declares, judged by `validation`; leaves the best weights
+/// in it.
 ///
 /// The same seed gives the same weights, bit for bit, on the same machine.
 ///
@@ -107,10 +110,12 @@ pub fn fit(
     model: &mut Autoencoder,
     samples: &[Sample],
     (train, validation): (&[TileRef], &[TileRef]),
-    (training, beta): (&Training, f32),
+    spec: &Spec,
     stop: &AtomicBool,
     on: &mut dyn FnMut(Event),
 ) -> Result<History> {
+    let (training, beta) = (&spec.training, spec.model.beta);
+    let augmenter = Augmenter::new(spec);
     let mut random = ChaCha8Rng::seed_from_u64(training.seed);
     let mut order = train.to_vec();
     let per_epoch = training.tiles_per_epoch.unwrap_or(order.len()).min(order.len());
@@ -122,7 +127,7 @@ pub fn fit(
     for epoch in 1..=training.epochs {
         order.shuffle(&mut random);
         let (start, mut sums) = (Instant::now(), [0.0; 3]);
-        let mut last = Step { learning_rate: 0.0, weight_decay: 0.0, clip_norm: 0.0, beta };
+        let mut last = Step { learning_rate: 0.0, weight_decay: 0.0, l1: 0.0, clip_norm: 0.0, beta };
         for (step, batch) in order[..per_epoch].chunks(training.batch_size).enumerate() {
             if stop.load(Ordering::Relaxed) {
                 end = End::Interrupted;
@@ -130,7 +135,10 @@ pub fn fit(
             }
             let done = (epoch - 1) * steps + step;
             last = schedule(training, beta, done, steps);
-            let x = gather(samples, batch, model);
+            let x = match &augmenter {
+                Some(augmenter) => augmented(augmenter, samples, batch, (done * training.batch_size) as u64, model),
+                None => gather(samples, batch, model),
+            };
             let noise: Vec<f32> =
                 StandardNormal.sample_iter(&mut random).take(batch.len() * model.noise_len()).collect();
             let loss = model.train_step(&x, &x, &noise, &last)?;
@@ -190,6 +198,7 @@ fn schedule(training: &Training, beta: f32, done: usize, steps_an_epoch: usize) 
     Step {
         learning_rate: training.learning_rate * (FINAL_RATE + (1.0 - FINAL_RATE) * cosine),
         weight_decay: training.weight_decay,
+        l1: training.l1,
         clip_norm: training.clip_norm,
         beta: beta * warm.min(1.0),
     }
@@ -231,6 +240,23 @@ pub fn gather(samples: &[Sample], tiles: &[TileRef], model: &Autoencoder) -> Vec
         let prepared = &samples[tile.sample].prepared;
         prepared.copy_tile(prepared.tiles[tile.tile], size, out);
     }
+    batch
+}
+
+/// [`gather`] with every tile as it might as well have been taken; `number` is the first tile's.
+fn augmented(
+    augmenter: &Augmenter,
+    samples: &[Sample],
+    tiles: &[TileRef],
+    number: u64,
+    model: &Autoencoder,
+) -> Vec<f32> {
+    let image = model.image_len();
+    let mut batch = vec![0.0; tiles.len() * image];
+    batch.par_chunks_exact_mut(image).zip(tiles).enumerate().for_each(|(at, (out, tile))| {
+        let prepared = &samples[tile.sample].prepared;
+        augmenter.tile(prepared, prepared.tiles[tile.tile], number + at as u64, out);
+    });
     batch
 }
 

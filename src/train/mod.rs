@@ -1,5 +1,6 @@
 //! From normal images to a published model: load, split, fit, reference, tails, calibration, pictures, publish.
 
+pub mod augment;
 pub mod data;
 pub mod fit;
 pub mod pictures;
@@ -66,13 +67,12 @@ pub fn train(
     let (train, validation) = (tiles_of(frames, &parts.train), tiles_of(frames, &parts.validation));
     let device_name = device.name().to_string();
     let mut model = Autoencoder::new(&spec.model, &spec.input, spec.training.seed, device)?;
-    let fitting = (&spec.training, spec.model.beta);
-    let history = fit::fit(&mut model, frames, (&train, &validation), fitting, stop, on)?;
+    let history = fit::fit(&mut model, frames, (&train, &validation), spec, stop, on)?;
 
     let draft = Draft::start(job.models, &job.pipeline.name)?;
     model.save(&draft.weights(), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
     pictures::draw_history(&draft.folder, &job.pipeline.name, &history, spec.model.beta)?;
-    let parameters = model.parameter_count();
+    let (parameters, sparsity) = (model.parameter_count(), model.sparsity()?);
     let mut detector = freeze(model, frames, (&train, &parts.validation), job.pipeline)?;
     pictures::draw_reconstructions(&draft.folder, &job.pipeline.name, &mut detector, frames, &parts.validation)?;
     let calibration = rank(&mut detector, frames, &parts.calibration, job.pipeline)?;
@@ -86,6 +86,8 @@ pub fn train(
         device: device_name,
         seed: spec.training.seed,
         parameters,
+        sparsity,
+        training: Some(spec.training.clone()),
         data: Data {
             given: job.given.iter().map(|path| path.display().to_string()).collect(),
             digest: samples.digest.clone(),

@@ -123,11 +123,19 @@ impl Variables {
             let scale = ((second.sqrt()? * f64::from(update.correction))? + f64::from(EPS))?;
             let keep = if self.decays[i] { update.keep } else { 1.0 };
             let kept = (variable.as_detached_tensor() * f64::from(keep))?;
-            variable.set(&(kept - (first.div(&scale)? * f64::from(update.rate))?)?)?;
+            let moved = (kept - (first.div(&scale)? * f64::from(update.rate))?)?;
+            let shrinks = self.decays[i] && update.shrink > 0.0;
+            variable.set(&if shrinks { soft_threshold(&moved, update.shrink)? } else { moved })?;
             self.moments[i] = (first, second);
         }
         Ok(())
     }
+}
+
+/// `sign(w) max(|w| - shrink, 0)`.
+fn soft_threshold(w: &Tensor, shrink: f32) -> Result<Tensor> {
+    let shrink = f64::from(shrink);
+    Ok(((w - shrink)?.maximum(0.0)? + (w + shrink)?.minimum(0.0)?)?)
 }
 
 fn scalar(x: &Tensor) -> Result<f64> {

@@ -330,3 +330,12 @@ pub(crate) fn adamw(w: &mut [f32], g: &[f32], decays: &[bool], m: &mut [f32], v:
         *w = kept - update.rate * *m / (v.sqrt() * update.correction + EPS);
     }
 }
+
+/// `w = sign(w) max(|w| - shrink, 0)` where a weight decays.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+bmi2", "x86_64+avx2+fma+bmi2"))]
+pub(crate) fn soft_threshold(w: &mut [f32], decays: &[bool], shrink: f32) {
+    for (w, decays) in w.iter_mut().zip(decays) {
+        let shrunk = (*w - shrink).max(0.0) + (*w + shrink).min(0.0);
+        *w = if *decays { shrunk } else { *w };
+    }
+}

@@ -1,0 +1,100 @@
+//! `[training]` of a pipeline file: how the weights are fitted.
+
+use serde::{Deserialize, Serialize};
+
+/// How the weights are fitted.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Seed of weights, order and noise.
+    pub seed: u64,
+    /// Most epochs.
+    pub epochs: usize,
+    /// Images a step.
+    pub batch_size: usize,
+    /// AdamW's step size at its height (cosine decay to a hundredth).
+    pub learning_rate: f32,
+    /// Decoupled L2 (AdamW); biases and norms are exempt.
+    pub weight_decay: f32,
+    /// Decoupled L1: after each step every weight moves towards zero by `learning_rate * l1`, and stays there where it would
+    /// pass it; biases and norms are exempt.
+    #[serde(default)]
+    pub l1: f32,
+    /// Largest global norm of the gradient.
+    pub clip_norm: f32,
+    /// Epochs over which beta rises from 0.
+    pub warmup_epochs: f32,
+    /// Epochs without a better validation loss before stopping.
+    pub patience: usize,
+    /// Shares of train, validation and calibration; they add up to 1.
+    pub split: [f64; 3],
+    /// Most tiles an epoch, drawn anew each epoch; all where absent.
+    pub tiles_per_epoch: Option<usize>,
+    /// Transformations under which a normal tile stays normal; training batches alone see them.
+    #[serde(default)]
+    pub augment: Augment,
+}
+
+/// What the instrument's physics allows to change about a tile without making it anomalous. Each is off until declared; of
+/// those that are, every training tile has one drawn anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Augment {
+    /// Shifts along each axis by up to this many pixels; between pixels bilinear interpolation.
+    pub translate: f64,
+    /// Left and right exchanged.
+    pub flip_x: bool,
+    /// Top and bottom exchanged.
+    pub flip_y: bool,
+    /// Quarter turns.
+    pub rotate90: bool,
+    /// Turns by up to this many degrees either way.
+    pub rotate: f64,
+    /// Magnifies by a factor between `1 / (1 + scale)` and `1 + scale`; surface brightness stays.
+    pub scale: f64,
+    /// Multiplies the signal by a factor between `1 - gain` and `1 + gain`.
+    pub gain: f32,
+    /// Noise on top of the frame's own.
+    pub noise: Option<ExtraNoise>,
+    /// Rectangles hidden behind the tile's background.
+    pub mask: Option<Mask>,
+}
+
+/// Noise on top of a frame's own.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ExtraNoise {
+    /// Photons counted and read out as `poisson_gaussian` says, times this share: 1 doubles the variance.
+    Instrument(f32),
+    /// Gaussian, with this standard deviation in the frame's units.
+    Gaussian(f32),
+}
+
+/// Rectangles hidden behind the tile's background, its median.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mask {
+    /// How many in a tile.
+    pub count: usize,
+    /// Longest side in pixels.
+    pub side: usize,
+}
+
+impl Augment {
+    /// Each transformation that is declared, alone, under its key.
+    pub fn declared(&self) -> Vec<(&'static str, Self)> {
+        let off = Self::default();
+        let alone = [
+            ("translate", Self { translate: self.translate, ..off }),
+            ("flip_x", Self { flip_x: self.flip_x, ..off }),
+            ("flip_y", Self { flip_y: self.flip_y, ..off }),
+            ("rotate90", Self { rotate90: self.rotate90, ..off }),
+            ("rotate", Self { rotate: self.rotate, ..off }),
+            ("scale", Self { scale: self.scale, ..off }),
+            ("gain", Self { gain: self.gain, ..off }),
+            ("noise", Self { noise: self.noise, ..off }),
+            ("mask", Self { mask: self.mask, ..off }),
+        ];
+        alone.into_iter().filter(|(_, augment)| *augment != off).collect()
+    }
+}
