@@ -22,6 +22,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::pipeline::{Pipeline, Training};
 use crate::reference::Reference;
 use crate::train::fit::History;
+use crate::train::symmetry::Symmetry;
 
 const MANIFEST: &str = "manifest.toml";
 const WEIGHTS: &str = "weights.safetensors";
@@ -57,6 +58,9 @@ pub struct Manifest {
     pub history: History,
     /// How the weights were fitted, with what the command line overrode; none in versions that did not record it.
     pub training: Option<Training>,
+    /// What each declared transformation does to the scores of validation frames.
+    #[serde(default)]
+    pub symmetries: Vec<Symmetry>,
     /// The pipeline file's text.
     pub pipeline: String,
 }

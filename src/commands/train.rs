@@ -14,6 +14,7 @@ use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 use crate::store::Manifest;
 use crate::train::fit::{End, Event};
+use crate::train::symmetry::Symmetry;
 use crate::train::{self, Job, data};
 
 /// Arguments of `train`.
@@ -129,10 +130,31 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
         best.validation_kl,
         best.active_units
     );
+    for symmetry in &manifest.symmetries {
+        report_symmetry(symmetry);
+    }
     if best.active_units == 0 {
         println!(
             "warning      posterior collapse: the latent carries nothing; lower model.beta, train longer, or check that \
              input.scaling leaves something to see"
+        );
+    }
+}
+
+fn report_symmetry(symmetry: &Symmetry) {
+    let Symmetry { transformation, frames, test, flagged_before, flagged_after, .. } = symmetry;
+    let p = if test.p_value < 1e-12 { "< 1e-12".to_string() } else { format!("= {:.2e}", test.p_value) };
+    println!(
+        "augment      {transformation}: distance of scores {:.3}, p {p} ({frames} validation frames); flagged {:.1} % before, \
+         {:.1} % after",
+        test.distance,
+        100.0 * flagged_before,
+        100.0 * flagged_after
+    );
+    if symmetry.is_broken() {
+        println!(
+            "warning      {transformation} is no symmetry of these frames: a 6 upside down is a 9. Take it out of \
+             [training.augment], or declare less of it"
         );
     }
 }

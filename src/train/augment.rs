@@ -30,6 +30,8 @@ pub struct Augmenter {
     clip: bool,
     size: usize,
     seed: u64,
+    /// Never leaves a tile as it is where a mirror or a quarter turn is declared.
+    always: bool,
 }
 
 impl Augmenter {
@@ -38,10 +40,16 @@ impl Augmenter {
         Self::of(&spec.training.augment, spec)
     }
 
+    /// One declared transformation alone, done to every frame: to see what it does.
+    pub(super) fn examining(augment: &Augment, spec: &Spec) -> Option<Self> {
+        Self::of(augment, spec).map(|augmenter| Self { always: true, ..augmenter })
+    }
+
     /// Another augmentation than the pipeline's, on its input; `None` where it declares nothing.
     pub fn of(augment: &Augment, spec: &Spec) -> Option<Self> {
         (*augment != Augment::default()).then(|| Self {
             augment: *augment,
+            always: false,
             instrument: Instrument::of(spec.model.likelihood),
             clip: spec.input.clip,
             size: spec.input.size,
@@ -53,7 +61,7 @@ impl Augmenter {
     /// surroundings in a larger frame move into it. `number` tells draws of one seed apart.
     pub fn tile(&self, frame: &Prepared, corner: (usize, usize), number: u64, out: &mut [f32]) {
         let mut random = self.random(number);
-        let motion = Motion::draw(&self.augment, &mut random);
+        let motion = Motion::draw(&self.augment, self.always, &mut random);
         if motion == Motion::NONE {
             frame.copy_tile(corner, self.size, out);
         } else {
@@ -66,8 +74,8 @@ impl Augmenter {
     /// A whole frame as it might as well have been taken; quarter turns take its tiles with it.
     pub fn frame(&self, frame: &Prepared, number: u64) -> Prepared {
         let mut random = self.random(number);
-        let quarters = if self.augment.rotate90 { random.random_range(0..4) } else { 0 };
-        let motion = Motion::draw(&Augment { rotate90: false, ..self.augment }, &mut random);
+        let quarters = if self.augment.rotate90 { random.random_range(u8::from(self.always)..4) } else { 0 };
+        let motion = Motion::draw(&Augment { rotate90: false, ..self.augment }, self.always, &mut random);
         let turned = motion::turned(frame, quarters, self.size);
         let (width, height) = (turned.width, turned.height);
         let mut moved = turned.clone();

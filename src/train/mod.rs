@@ -5,6 +5,10 @@ pub mod data;
 pub mod fit;
 pub mod pictures;
 pub mod split;
+pub mod symmetry;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -76,7 +80,9 @@ pub fn train(
     let mut detector = freeze(model, frames, (&train, &parts.validation), job.pipeline)?;
     pictures::draw_reconstructions(&draft.folder, &job.pipeline.name, &mut detector, frames, &parts.validation)?;
     let calibration = rank(&mut detector, frames, &parts.calibration, job.pipeline)?;
-    Calibration::new(calibration.iter().map(|row| row.score).collect(), spec.calibration)?;
+    let scores = calibration.iter().map(|row| row.score).collect();
+    let threshold = Calibration::new(scores, spec.calibration)?.threshold();
+    let symmetries = symmetry::examine(&mut detector, frames, &parts.validation, spec, threshold)?;
     draft.write(&detector.fitted, &calibration)?;
     draft.publish(Manifest {
         version: String::new(),
@@ -88,6 +94,7 @@ pub fn train(
         parameters,
         sparsity,
         training: Some(spec.training.clone()),
+        symmetries,
         data: Data {
             given: job.given.iter().map(|path| path.display().to_string()).collect(),
             digest: samples.digest.clone(),

@@ -19,17 +19,17 @@ impl Motion {
     /// Leaves everything where it is.
     pub const NONE: Self = Self { linear: [[1.0, 0.0], [0.0, 1.0]], shift: [0.0; 2] };
 
-    /// One of the motions that are declared, each with the same chance.
-    pub(super) fn draw(augment: &Augment, random: &mut ChaCha8Rng) -> Self {
+    /// One of the motions that are declared, each with the same chance; with `always`, mirrors and quarter turns are done.
+    pub(super) fn draw(augment: &Augment, always: bool, random: &mut ChaCha8Rng) -> Self {
         let mut motion = Self::NONE;
-        if augment.flip_x && random.random() {
+        if augment.flip_x && (always || random.random()) {
             motion = motion.then([[-1.0, 0.0], [0.0, 1.0]]);
         }
-        if augment.flip_y && random.random() {
+        if augment.flip_y && (always || random.random()) {
             motion = motion.then([[1.0, 0.0], [0.0, -1.0]]);
         }
         if augment.rotate90 {
-            motion = motion.turned(random.random_range(0..4));
+            motion = motion.turned(random.random_range(u8::from(always)..4));
         }
         if augment.rotate > 0.0 {
             motion = motion.rotated(random.random_range(-augment.rotate..=augment.rotate));

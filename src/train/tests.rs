@@ -1,0 +1,90 @@
+//! A whole training on small sets: what it does with declared symmetries, groups and a sealed test split.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::data::{self, Labels, Sample, Samples};
+use super::*;
+use crate::image::Limits;
+use crate::pipeline::Augment;
+use crate::train::symmetry::Symmetry;
+
+/// The digits pipeline, small and short.
+fn digits() -> Pipeline {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    let mut pipeline = Pipeline::load("digits", &folder).unwrap();
+    let spec = &mut pipeline.spec;
+    spec.model.channels = vec![8, 16];
+    (spec.training.epochs, spec.training.batch_size) = (6, 64);
+    spec.training.tiles_per_epoch = Some(1024);
+    (spec.calibration.alpha, spec.calibration.delta) = (0.1, 0.1);
+    pipeline
+}
+
+fn fitted(pipeline: &Pipeline, samples: Samples) -> Result<Manifest> {
+    let models = tempfile::tempdir().unwrap();
+    let job = Job { pipeline, given: &[], models: models.path(), command: "anomalyd train".into() };
+    train(&job, samples, Device::Cpu, &AtomicBool::new(false), &mut |_| ())
+}
+
+fn sample(id: usize, pixels: Vec<f32>) -> Sample {
+    let scaling = crate::pipeline::Scaling::Linear { black: 0.0, white: 255.0 };
+    let prepared = Prepared { width: 28, height: 28, channels: 1, pixels, tiles: vec![(0, 0)], scaling };
+    Sample { source: format!("{id}.png").into(), index: 0, digest: blake3::hash(&id.to_le_bytes()), prepared }
+}
+
+/// A ring with a stroke above it, as in a 6; as often leaning to the left as to the right.
+fn six(id: usize) -> Sample {
+    let mut random = ChaCha8Rng::seed_from_u64(id as u64);
+    let (x, y) = (13.5 + random.random_range(-1.0f32..1.0), 18.0 + random.random_range(-1.0f32..1.0));
+    let radius = 4.0 + random.random_range(0.0f32..1.5);
+    let lean = random.random_range(0.2f32..0.5) * if random.random() { 1.0 } else { -1.0 };
+    let ink = |distance: f32| (1.6 - distance).clamp(0.0, 1.0);
+    let pixels = (0..784).map(|at| {
+        let (dx, dy) = ((at % 28) as f32 - x, (at / 28) as f32 - y);
+        let ring = ink((dx.hypot(dy) - radius).abs());
+        let stroke = if (-14.0..-radius).contains(&dy) { ink((dx - lean * (dy + radius)).abs()) } else { 0.0 };
+        ring.max(stroke)
+    });
+    sample(id, pixels.collect())
+}
+
+fn found<'a>(symmetries: &'a [Symmetry], name: &str) -> &'a Symmetry {
+    symmetries.iter().find(|symmetry| symmetry.transformation == name).unwrap()
+}
+
+#[test]
+fn a_symmetry_of_the_data_is_none_of_its_half_turn() {
+    let mut pipeline = digits();
+    pipeline.spec.training.augment = Augment { flip_x: true, rotate: 180.0, ..Augment::default() };
+    let samples = Samples { frames: (0..2000).map(six).collect(), ..Samples::default() };
+    let manifest = fitted(&pipeline, samples).unwrap();
+    let (mirror, turn) = (found(&manifest.symmetries, "flip_x"), found(&manifest.symmetries, "rotate"));
+    assert!(turn.is_broken() && turn.flagged_after > turn.flagged_before, "{turn:?}");
+    assert!(!mirror.is_broken(), "{mirror:?}");
+    assert_eq!(manifest.training.unwrap().augment, pipeline.spec.training.augment);
+}
+
+/// "6 is not 9", on real digits.
+#[test]
+fn a_six_upside_down_is_no_six() {
+    let Some(data) = std::env::var_os("ANOMALYD_DATA") else {
+        return println!("skipped: ANOMALYD_DATA names no folder");
+    };
+    let folder = Path::new(&data).join("digits/mnist");
+    let (images, labels) = (folder.join("train-images-idx3-ubyte.gz"), folder.join("train-labels-idx1-ubyte.gz"));
+    if !images.exists() {
+        return println!("skipped: no {}", images.display());
+    }
+    let mut pipeline = digits();
+    pipeline.spec.training.augment = Augment { rotate: 180.0, ..Augment::default() };
+    let mut samples = data::load(&[images], &pipeline.spec.input, &Limits::default()).unwrap();
+    let labels = Labels::read(&labels).unwrap();
+    samples.frames.retain(|sample| labels.of(sample) == Some("6"));
+    let manifest = fitted(&pipeline, samples).unwrap();
+    let turn = found(&manifest.symmetries, "rotate");
+    assert!(turn.is_broken() && turn.flagged_after > 0.2, "{turn:?}");
+}
