@@ -46,7 +46,7 @@ impl Portions {
     /// Judges frames of a lane, in order: what came of each. `step` is called after each call of the device.
     ///
     /// # Errors
-    /// [`Kind::Internal`] when the device fails otherwise than by its memory.
+    /// [`Kind::Internal`] when the device fails otherwise than by its memory, and not because of one frame.
     pub fn judge(&mut self, lane: &Lane, mut frames: &[Prepared], step: &dyn Fn()) -> Result<Vec<Judged>> {
         let mut judged = Vec::with_capacity(frames.len());
         while !frames.is_empty() {
@@ -69,14 +69,17 @@ impl Portions {
                     }
                     judged.push(Judged::Not(too_large(&failure)));
                 }
-                Some(Err(failure)) => return Err(failure),
-                // Something in the batch stopped the judge: find out which frame.
-                None if portion.len() > 1 => {
+                Some(Err(failure)) if portion.len() == 1 => {
+                    judged.push(alone(lane, &portion[0], failure)?);
+                    step();
+                }
+                // Something in the batch stopped the judge or failed the device: find out which frame.
+                Some(Err(_)) | None if portion.len() > 1 => {
                     for one in portion {
                         judged.extend(self.judge(lane, std::slice::from_ref(one), step)?);
                     }
                 }
-                None => judged.push(Judged::Not(stopped())),
+                _ => judged.push(Judged::Not(stopped())),
             }
             frames = rest;
         }
@@ -112,6 +115,21 @@ impl Portions {
     }
 }
 
+/// What came of a frame over which the device has failed. One that fails again, where the device judges another of its shape, is to
+/// blame: it would be met again by each process that is started.
+fn alone(lane: &Lane, frame: &Prepared, failure: Failure) -> Result<Judged> {
+    if let Some(Ok(mut verdicts)) = score(lane, std::slice::from_ref(frame))
+        && verdicts.len() == 1
+    {
+        return Ok(Judged::Verdict(Box::new(verdicts.remove(0))));
+    }
+    let blank = Prepared { pixels: vec![0.0; frame.pixels.len()], ..frame.clone() };
+    match score(lane, &[blank]) {
+        Some(Ok(_)) => Ok(Judged::Not(failed(&failure))),
+        _ => Err(failure),
+    }
+}
+
 /// Verdicts, or `None` where judging panicked.
 fn score(lane: &Lane, prepared: &[Prepared]) -> Option<Result<Vec<Verdict>>> {
     let mut judge = lane.judge.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,6 +139,11 @@ fn score(lane: &Lane, prepared: &[Prepared]) -> Option<Result<Vec<Verdict>>> {
 fn too_large(failure: &Failure) -> Rejection {
     let hint = "it does not fit the device's memory even alone; `device = \"cpu\"` has more";
     Rejection::new(Reason::TooLarge, format!("{}: {hint}", failure.message))
+}
+
+fn failed(failure: &Failure) -> Rejection {
+    let what = "the device fails over it, and over no other; please report the file";
+    Rejection::new(Reason::Poisonous, format!("{}: {what}", failure.message))
 }
 
 fn stopped() -> Rejection {
