@@ -93,10 +93,11 @@ impl Batch {
         self.open.entry(address(file)).or_insert_with(fresh)
     }
 
-    /// Whether it is to be committed now.
+    /// Whether it is to be committed now. Its age counts also while the next rows wait already: who asks for them has no time to wait.
     pub fn is_full(&self, flush: &Flush) -> bool {
+        let is_old = self.since.is_some_and(|since| since.elapsed() >= flush.age);
         let rows = self.tables.values().map(Tables::len).sum::<usize>().max(self.ended.len());
-        rows >= flush.rows || self.bytes >= flush.bytes
+        is_old || rows >= flush.rows || self.bytes >= flush.bytes
     }
 
     /// Whether there is nothing to commit.
@@ -130,5 +131,20 @@ pub fn file_row(file: &FileInfo, outcome: Outcome, frames: u64) -> FileRow {
         digest: file.digest.as_ref().map(|(digest, _)| *digest),
         outcome,
         frames,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_batch_is_full_however_many_rows_wait() {
+        let flush = Flush { rows: 100, bytes: 100, age: Duration::from_secs(3600) };
+        let mut batch = Batch::default();
+        assert!(!batch.is_full(&flush));
+        batch.tables("a");
+        assert!(!batch.is_full(&flush), "it is new");
+        assert!(batch.is_full(&Flush { age: Duration::ZERO, ..flush }));
     }
 }
