@@ -31,7 +31,7 @@ use super::starved;
 use super::work::{self, Work};
 use super::write::Writer;
 use crate::error::{Failure, Kind, Result};
-use crate::ledger::{Ledger, Reader, Suspect};
+use crate::ledger::{Ledger, Lock, Reader, Suspect};
 use crate::observe::board::Depths;
 use crate::report::gate::Gate;
 use crate::report::writer::Store;
@@ -80,10 +80,10 @@ pub struct Crew {
 }
 
 impl Crew {
-    /// Starts the stages, the last one first.
+    /// Starts the stages, the last one first. The writer holds the lock too: one that has to be left behind may still be at work.
     pub fn start(
         settings: &Settings,
-        store: Store,
+        (store, lock): (Store, Arc<Lock>),
         watched: bool,
         events: &UnboundedSender<Ended>,
         condition: Arc<Condition>,
@@ -117,7 +117,10 @@ impl Crew {
             watched,
             batch: Batch::default(),
         };
-        spawn("write", events, move || writer.run())?;
+        spawn("write", events, move || {
+            let _lock = lock;
+            writer.run()
+        })?;
         let work = Work::new(&settings.state, work::SCORE, &posts)?;
         let (batch_frames, progress_too) = (settings.batch_frames, progress.clone());
         let portions = Portions::new(batch_frames);

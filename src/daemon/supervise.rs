@@ -78,7 +78,7 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
         intake::check_paths(paths)?;
     }
     check(settings, orders, &plans)?;
-    let _lock = Lock::take(&settings.state)?;
+    let lock = Arc::new(Lock::take(&settings.state)?);
     let server = watched.then(|| Server::start(settings, board.clone())).transpose()?;
     let space = Space::new(settings.min_free, disk, board.condition.clone(), Arc::default())?;
     let mut ledger = Ledger::open_with(&settings.state, space.clone())?;
@@ -89,7 +89,8 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
     let outcome = runtime.block_on(async {
         let (sender, events) = unbounded_channel();
         let (condition, progress) = (board.condition.clone(), board.progress.clone());
-        let mut crew = Crew::start(settings, store, watched, &sender, condition, progress, space.clone())?;
+        let mut crew =
+            Crew::start(settings, (store, lock.clone()), watched, &sender, condition, progress, space.clone())?;
         board.show(&crew.depths);
         let lanes = enter(plans, &mut ledger, &crew.progress)?;
         // From here on signals are heard by who must not be waiting for a disk.
@@ -169,6 +170,8 @@ impl Shift<'_> {
                         let hung = error.kind == Kind::Hung;
                         failure.get_or_insert(error);
                         if hung {
+                            // Whoever waits for space on a disk must not be waited for.
+                            self.crew.stop(Duration::ZERO);
                             break;
                         }
                         // A decoder may be held by an inbox that does not answer.
