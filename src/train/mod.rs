@@ -1,6 +1,7 @@
 //! From normal images to a published model: load, split, fit, reference, tails, calibration, pictures, publish.
 
 pub mod augment;
+pub mod chain;
 pub mod data;
 pub mod fit;
 pub mod pictures;
