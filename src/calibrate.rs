@@ -196,7 +196,7 @@ fn too_few(count: usize, asked: pipeline::Calibration) -> Failure {
             1.0 - asked.delta
         ),
     )
-    .hint("give more normal frames, a larger third share in training.split, or a larger calibration.alpha")
+    .hint("give more normal frames, a larger third share in training.split (train, validation, calibration), or a larger calibration.alpha")
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::pipeline::{Pipeline, Training};
 use crate::reference::Reference;
 use crate::train::fit::History;
+use crate::train::split::GroupCounts;
 use crate::train::symmetry::Symmetry;
 
 const MANIFEST: &str = "manifest.toml";
@@ -82,6 +83,8 @@ pub struct Data {
     pub validation: usize,
     /// Frames that give the p-values.
     pub calibration: usize,
+    /// How many groups these are of, where the pipeline keeps groups together.
+    pub groups: Option<GroupCounts>,
 }
 
 /// BLAKE3 of a version's files, hex.

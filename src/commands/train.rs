@@ -121,6 +121,12 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
         "frames       {} train, {} validation, {} calibration, {} rejected",
         manifest.data.train, manifest.data.validation, manifest.data.calibration, manifest.data.rejected
     );
+    if let Some(groups) = manifest.data.groups {
+        println!(
+            "groups       {} train, {} validation, {} calibration",
+            groups.train, groups.validation, groups.calibration
+        );
+    }
     println!("parameters   {}, {:.1} % of the weights exactly zero", manifest.parameters, 100.0 * manifest.sparsity);
     println!("kept epoch   {} of {} ({end})", history.best, history.epochs.len());
     println!(

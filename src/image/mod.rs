@@ -13,6 +13,7 @@ mod fits;
 mod fits_gzip;
 mod fits_header;
 mod fits_image;
+mod fits_keyword;
 mod format;
 mod frames;
 mod guard;
@@ -30,6 +31,7 @@ mod unpack;
 
 use chrono::{DateTime, Utc};
 
+pub use fits_keyword::fits_keyword;
 pub use format::Format;
 pub use frames::Frames;
 pub use idx::idx_labels;

@@ -3,7 +3,9 @@
 use crate::components::Component;
 use crate::watch::UNFINISHED;
 
-use super::{Augment, ExtraNoise, Latent, Likelihood, Model, ModelKind, Reduction, Scaling, Spec, line_of};
+use super::{
+    Augment, ExtraNoise, Group, Latent, Likelihood, Model, ModelKind, Reduction, Scaling, Shares, Spec, line_of,
+};
 
 /// The keys that are wrong, and how.
 pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
@@ -54,9 +56,22 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
     require(training.clip_norm > 0.0, "training.clip_norm", "must be above 0");
     require(training.warmup_epochs >= 0.0, "training.warmup_epochs", "must be 0 or more");
     require(training.tiles_per_epoch != Some(0), "training.tiles_per_epoch", "must be above 0");
-    let whole =
-        (training.split.iter().sum::<f64>() - 1.0).abs() < 1e-9 && training.split.iter().all(|&share| share > 0.0);
-    require(whole, "training.split", "needs three shares above 0 that add up to 1");
+    let Shares { train, validation, calibration: held_out, test } = training.split;
+    let whole = (train + validation + held_out + test - 1.0).abs() < 1e-9
+        && [train, validation, held_out].iter().all(|&share| share > 0.0);
+    require(whole, "training.split", "needs three or four shares above 0 that add up to 1");
+    match &training.group {
+        Some(Group::Path(expression)) => {
+            let wrong = regex::Regex::new(expression).err().map(|error| format!("is no regular expression: {error}"));
+            require(wrong.is_none(), "training.group.path", wrong.as_deref().unwrap_or_default());
+        }
+        Some(Group::Fits(keyword)) => {
+            let is_keyword = (1..=8).contains(&keyword.len())
+                && keyword.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"-_".contains(&b));
+            require(is_keyword, "training.group.fits", "must be a keyword: up to 8 capitals, digits, - and _");
+        }
+        None => {}
+    }
     augment(&training.augment, spec, &mut require);
     require(!score.components.is_empty(), "score.components", "needs at least one component");
     require(score.weights.values().all(|&weight| weight > 0.0), "score.weights", "must be above 0");

@@ -26,8 +26,10 @@ pub struct Training {
     pub warmup_epochs: f32,
     /// Epochs without a better validation loss before stopping.
     pub patience: usize,
-    /// Shares of train, validation and calibration; they add up to 1.
-    pub split: [f64; 3],
+    /// Shares of train, validation and calibration, and of a sealed test part where there is a fourth; they add up to 1.
+    pub split: Shares,
+    /// Frames that belong together and are never divided between the parts; each for itself where absent.
+    pub group: Option<Group>,
     /// Most tiles an epoch, drawn anew each epoch; all where absent.
     pub tiles_per_epoch: Option<usize>,
     /// Transformations under which a normal tile stays normal; training batches alone see them.
@@ -96,5 +98,59 @@ impl Augment {
             ("mask", Self { mask: self.mask, ..off }),
         ];
         alone.into_iter().filter(|(_, augment)| *augment != off).collect()
+    }
+}
+
+/// Shares of the parts of the data, three or four numbers in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "Vec<f64>", into = "Vec<f64>")]
+pub struct Shares {
+    /// Fits the weights.
+    pub train: f64,
+    /// Stops the training and fits the tails.
+    pub validation: f64,
+    /// Gives the p-values.
+    pub calibration: f64,
+    /// Sealed; 0 where the file has three shares.
+    pub test: f64,
+}
+
+impl TryFrom<Vec<f64>> for Shares {
+    type Error = String;
+
+    fn try_from(shares: Vec<f64>) -> Result<Self, String> {
+        let (train, validation, calibration, test) = match shares[..] {
+            [train, validation, calibration] => (train, validation, calibration, 0.0),
+            [train, validation, calibration, test] if test > 0.0 => (train, validation, calibration, test),
+            _ => return Err("split needs three or four shares above 0 that add up to 1".into()),
+        };
+        Ok(Self { train, validation, calibration, test })
+    }
+}
+
+impl From<Shares> for Vec<f64> {
+    fn from(shares: Shares) -> Self {
+        let mut all = vec![shares.train, shares.validation, shares.calibration];
+        all.extend((shares.test > 0.0).then_some(shares.test));
+        all
+    }
+}
+
+/// What frames that belong together have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// What a regular expression matches in the file's path: its first parenthesis, where it has one.
+    Path(String),
+    /// The value of a keyword in the file's FITS headers.
+    Fits(String),
+}
+
+impl std::fmt::Display for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(expression) => write!(f, "the path's {expression:?}"),
+            Self::Fits(keyword) => write!(f, "the FITS keyword {keyword}"),
+        }
     }
 }

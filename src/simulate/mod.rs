@@ -12,7 +12,7 @@ pub mod dataset;
 pub mod detector;
 mod detector_faults;
 mod electron;
-mod fits;
+pub(crate) mod fits;
 pub mod kind;
 mod noise;
 mod optics;

@@ -4,6 +4,7 @@ pub mod augment;
 pub mod chain;
 pub mod data;
 pub mod fit;
+pub mod group;
 pub mod pictures;
 pub mod split;
 pub mod symmetry;
@@ -20,6 +21,7 @@ use chrono::Utc;
 use crate::calibrate::{self, Calibration, Tails};
 use crate::detector::{Detector, Tile, measure_tiles};
 use crate::error::{Failure, Kind, Result};
+use crate::image::Limits;
 use crate::model::Autoencoder;
 use crate::model::device::Device;
 use crate::pipeline::Pipeline;
@@ -28,7 +30,8 @@ use crate::reference::{Reference, profiles};
 use crate::store::{CalibrationRow, Data, Digests, Draft, Fitted, Manifest};
 use data::{Sample, Samples};
 use fit::{Event, TileRef, evenly, tiles_of};
-use split::Split;
+use group::Groups;
+use split::{GroupCounts, Split};
 
 /// Most training tiles the reference distributions are fitted on.
 const REFERENCE_TILES: usize = 20_000;
@@ -66,8 +69,7 @@ pub fn train(
     let mut seen = HashSet::new();
     samples.frames.retain(|sample| seen.insert(sample.digest));
     samples.digest = data::digest_of(&samples.frames);
-    let parts = split::split(&samples.frames, spec.training.split);
-    check(&parts, spec)?;
+    let (parts, groups) = part(&samples.frames, spec)?;
     let frames = &samples.frames;
     let (train, validation) = (tiles_of(frames, &parts.train), tiles_of(frames, &parts.validation));
     let device_name = device.name().to_string();
@@ -104,11 +106,37 @@ pub fn train(
             train: parts.train.len(),
             validation: parts.validation.len(),
             calibration: parts.calibration.len(),
+            groups,
         },
         digests: Digests::default(),
         history,
         pipeline: job.pipeline.text.clone(),
     })
+}
+
+/// The parts of the data, by group where the pipeline names one, and how many groups each has.
+fn part(frames: &[Sample], spec: &crate::pipeline::Spec) -> Result<(Split, Option<GroupCounts>)> {
+    let shares = spec.training.split;
+    let Some(group) = &spec.training.group else {
+        let parts = split::split(frames, shares);
+        check(&parts, spec)?;
+        return Ok((parts, None));
+    };
+    let files = frames.iter().map(|frame| frame.source.as_path());
+    let groups = Groups::of(files, group, &Limits::default())?;
+    let parts = split::split_groups(frames, shares, &groups);
+    let counts = split::count_groups(frames, &parts, &groups);
+    check(&parts, spec).map_err(|failure| {
+        let GroupCounts { train, validation, calibration, test } = counts;
+        let sealed = if shares.test > 0.0 { format!(", {test} to test") } else { String::new() };
+        let why = format!(
+            "{}; by {group}, {train} groups went to train, {validation} to validation, {calibration} to calibration{sealed}",
+            failure.message
+        );
+        let hint = "a group is never divided: give frames of more groups, other shares in training.split, or name smaller groups";
+        Failure::new(failure.kind, why).hint(hint)
+    })?;
+    Ok((parts, Some(counts)))
 }
 
 /// Refuses, before any work, a split that cannot end in a certified model.

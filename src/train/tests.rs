@@ -88,3 +88,21 @@ fn a_six_upside_down_is_no_six() {
     let turn = found(&manifest.symmetries, "rotate");
     assert!(turn.is_broken() && turn.flagged_after > 0.2, "{turn:?}");
 }
+
+#[test]
+fn groups_are_never_divided_and_too_few_are_named() {
+    let mut pipeline = digits();
+    pipeline.spec.training.group = Some(crate::pipeline::Group::Path(r"^night-\d+".into()));
+    pipeline.spec.training.epochs = 1;
+    let frames = |nights: usize| -> Samples {
+        let of = |id: usize| Sample { source: format!("night-{}/{id}.png", id % nights).into(), ..six(id) };
+        Samples { frames: (0..600).map(of).collect(), ..Samples::default() }
+    };
+    let manifest = fitted(&pipeline, frames(60)).unwrap();
+    let groups = manifest.data.groups.unwrap();
+    assert_eq!(groups.train + groups.validation + groups.calibration, 60);
+    assert!(groups.validation > 0 && groups.calibration > 0);
+    let failure = fitted(&pipeline, frames(2)).unwrap_err();
+    assert_eq!(failure.kind, Kind::Data);
+    assert!(failure.message.contains("groups went to train") && failure.message.contains("night"), "{failure}");
+}
