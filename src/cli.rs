@@ -70,6 +70,8 @@ pub enum Command {
     Evaluate(commands::evaluate::Args),
     /// How probable held-out images are under a model: -ELBO and the importance-weighted bound.
     Evidence(commands::evidence::Args),
+    /// The versions of the models: list, compare, promote, roll back, prune.
+    Models(commands::models::Args),
     /// Make frames with known truth.
     Simulate(commands::simulate::Args),
     /// Write the manual pages into a folder.

@@ -112,8 +112,8 @@ impl Scorer {
             })?;
         let identity = Identity {
             model_version: version.manifest.version.clone(),
-            model_digest: version.manifest.digests.weights.clone(),
-            calibration_digest: version.manifest.digests.calibration.clone(),
+            model_digest: version.manifest.digests.weights().to_string(),
+            calibration_digest: version.manifest.digests.calibration().to_string(),
             pipeline_digest: pipeline.digest.clone(),
         };
         let detector = Detector::load(&pipeline.spec, version, device::pick(device)?)?;

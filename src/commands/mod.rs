@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod labelled;
 pub mod ledger;
 pub mod man;
+pub mod models;
 pub mod overrides;
 pub mod query;
 pub mod score;
@@ -47,6 +48,7 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Train(args) => train::run(&args, settings),
         Command::Evaluate(args) => evaluate::run(&args, settings),
         Command::Evidence(args) => evidence::run(&args, settings),
+        Command::Models(args) => models::run(&args, settings),
         Command::Simulate(args) => simulate::run(&args, settings),
         Command::Man(args) => man::run(&args),
         Command::Completions(args) => completions::run(&args),

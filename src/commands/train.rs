@@ -12,7 +12,7 @@ use crate::interrupt;
 use crate::model::device;
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
-use crate::store::Manifest;
+use crate::store::{Event as StoreEvent, Manifest, Shelf};
 use crate::train::fit::{End, Event};
 use crate::train::symmetry::Symmetry;
 use crate::train::{self, Job, data};
@@ -57,6 +57,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut progress = Progress::new(pipeline.spec.model.beta);
     let manifest = train::train(&job, samples, device, &stop, &mut |event| progress.show(event))?;
     progress.bar.finish_and_clear();
+    Shelf::open(&settings.models, &pipeline.name)?.promote(&manifest.version, StoreEvent::Promoted, "trained")?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&manifest).unwrap_or_default());
     } else {

@@ -1,0 +1,117 @@
+//! What a version was made from, and how it went: `manifest.toml`.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{CALIBRATION, REFERENCE, WEIGHTS};
+use crate::pipeline::Training;
+use crate::train::fit::History;
+use crate::train::split::GroupCounts;
+use crate::train::symmetry::Symmetry;
+
+/// What a version was made from, and how it went.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version's folder name.
+    pub version: String,
+    /// When it was published.
+    pub created_at: DateTime<Utc>,
+    /// `anomalyd` and its version.
+    pub software: String,
+    /// The command that made it.
+    pub command: String,
+    /// `cpu` or the GPU it was trained on.
+    pub device: String,
+    /// Seed of weights, order and noise.
+    pub seed: u64,
+    /// Trainable numbers.
+    pub parameters: usize,
+    /// Share of the weights that are exactly zero: what `training.l1` reached.
+    #[serde(default)]
+    pub sparsity: f64,
+    /// The data.
+    pub data: Data,
+    /// BLAKE3 of the version's files, hex.
+    pub digests: Digests,
+    /// Every epoch.
+    pub history: History,
+    /// How the weights were fitted, with what the command line overrode; none in versions that did not record it.
+    pub training: Option<Training>,
+    /// What each declared transformation does to the scores of validation frames.
+    #[serde(default)]
+    pub symmetries: Vec<Symmetry>,
+    /// The pipeline file's text.
+    pub pipeline: String,
+}
+
+/// The data a version was made from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Data {
+    /// The paths given.
+    pub given: Vec<String>,
+    /// BLAKE3 over the digests of all frames.
+    pub digest: String,
+    /// Frames used.
+    pub frames: usize,
+    /// Files or frames that could not be used.
+    pub rejected: usize,
+    /// Frames that fitted the weights.
+    pub train: usize,
+    /// Frames that stopped the training and fitted the tails.
+    pub validation: usize,
+    /// Frames that give the p-values.
+    pub calibration: usize,
+    /// How many groups these are of, where the pipeline keeps groups together.
+    pub groups: Option<GroupCounts>,
+}
+
+/// BLAKE3 of a version's files, hex, by file name. Old manifests name three files by what they hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<String, String>")]
+pub struct Digests(pub BTreeMap<String, String>);
+
+impl From<BTreeMap<String, String>> for Digests {
+    fn from(read: BTreeMap<String, String>) -> Self {
+        let file = |name: String| match name.as_str() {
+            "weights" => WEIGHTS.to_string(),
+            "reference" => REFERENCE.to_string(),
+            "calibration" => CALIBRATION.to_string(),
+            _ => name,
+        };
+        Self(read.into_iter().map(|(name, digest)| (file(name), digest)).collect())
+    }
+}
+
+impl Digests {
+    /// Of the weights.
+    pub fn weights(&self) -> &str {
+        self.of(WEIGHTS)
+    }
+
+    /// Of the calibration frames' scores.
+    pub fn calibration(&self) -> &str {
+        self.of(CALIBRATION)
+    }
+
+    /// Of a file; empty where the manifest does not name it.
+    pub fn of(&self, file: &str) -> &str {
+        self.0.get(file).map_or("", String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_manifests_read_on_and_name_the_same_files() {
+        let old: Digests = toml::from_str("weights = 'a'\nreference = 'b'\ncalibration = 'c'").unwrap();
+        let new: Digests =
+            toml::from_str("'weights.safetensors' = 'a'\n'reference.msgpack' = 'b'\n'calibration.parquet' = 'c'")
+                .unwrap();
+        assert_eq!(old, new);
+        assert_eq!((old.weights(), old.calibration(), old.of("report.html")), ("a", "c", ""));
+    }
+}

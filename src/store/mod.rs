@@ -1,0 +1,47 @@
+//! Model versions on disk: published atomically, immutable, checked at every load.
+//!
+//! ```text
+//! models/<pipeline>/current                      the name of the version in use
+//! models/<pipeline>/history.toml                 promotions, rollbacks and verdicts of the gate, with times and reasons
+//! models/<pipeline>/<version>/manifest.toml      what it was made from, and how it went
+//!                             weights.safetensors
+//!                             reference.msgpack  distributions of normal tiles, tails
+//!                             calibration.parquet  one row a calibration frame
+//!                             loss.svg  reconstructions.png
+//! ```
+//! A published version is a *candidate*; promotion, a step of its own, names it in `current`.
+
+mod draft;
+mod history;
+mod load;
+mod manifest;
+mod versions;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Failure, Result};
+
+pub use draft::{CalibrationRow, Draft};
+pub use history::{Entry, Event, History};
+pub use load::{Fitted, Version, load, load_version, manifest as read_manifest};
+pub use manifest::{Data, Digests, Manifest};
+pub use versions::{Shelf, current, find, names};
+
+const MANIFEST: &str = "manifest.toml";
+const WEIGHTS: &str = "weights.safetensors";
+const REFERENCE: &str = "reference.msgpack";
+const CALIBRATION: &str = "calibration.parquet";
+const CURRENT: &str = "current";
+const HISTORY: &str = "history.toml";
+
+/// The folder of a pipeline's versions.
+pub fn home(models: &Path, pipeline: &str) -> PathBuf {
+    models.join(pipeline)
+}
+
+/// BLAKE3 of a file, hex.
+fn digest_of(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).map_err(|error| Failure::io(path, error))?;
+    Ok(blake3::hash(&bytes).to_hex().to_string())
+}

@@ -1,0 +1,67 @@
+//! Versions made of nothing but a manifest.
+
+use super::*;
+
+fn shelf(root: &Path, versions: &[&str]) -> Shelf {
+    let shipped = include_str!("../../models/digits/0001-f8934809/manifest.toml");
+    for version in versions {
+        let folder = root.join("digits").join(version);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("manifest.toml"), shipped.replace("0001-f8934809", version)).unwrap();
+    }
+    Shelf::open(root, "digits").unwrap()
+}
+
+#[test]
+fn promotion_and_the_way_back_are_recorded() {
+    let root = tempfile::tempdir().unwrap();
+    let shelf = shelf(root.path(), &["0001-aaaa", "0002-bbbb", "0010-bbcc"]);
+    let now = || current(root.path(), "digits").unwrap();
+    assert_eq!(now(), None);
+    shelf.promote("0001-aaaa", Event::Promoted, "the first").unwrap();
+    shelf.promote(&shelf.find("2").unwrap(), Event::Promoted, "better").unwrap();
+    assert_eq!(now().as_deref(), Some("0002-bbbb"));
+    assert_eq!(shelf.roll_back("worse at night").unwrap(), "0001-aaaa");
+    assert_eq!(now().as_deref(), Some("0001-aaaa"));
+    assert_eq!(shelf.roll_back("again").unwrap_err().kind, Kind::Model);
+    let entries = History::read(&root.path().join("digits")).unwrap().entries;
+    let told: Vec<_> = entries.iter().map(|entry| (entry.event, &*entry.version, entry.before.as_deref())).collect();
+    assert_eq!(
+        told,
+        [
+            (Event::Promoted, "0001-aaaa", None),
+            (Event::Promoted, "0002-bbbb", Some("0001-aaaa")),
+            (Event::RolledBack, "0001-aaaa", Some("0002-bbbb")),
+        ]
+    );
+    assert_eq!(entries[2].reason, "worse at night");
+}
+
+#[test]
+fn a_name_may_be_cut_short_but_not_guessed() {
+    let root = tempfile::tempdir().unwrap();
+    let shelf = shelf(root.path(), &["0001-aaaa", "0010-bbcc", "0010-bbdd"]);
+    assert_eq!(shelf.find("1").unwrap(), "0001-aaaa");
+    assert_eq!(shelf.find("0010-bbd").unwrap(), "0010-bbdd");
+    assert!(shelf.find("10").unwrap_err().message.contains("several"));
+    assert!(shelf.find("7").unwrap_err().hint.unwrap().contains("0010-bbcc"));
+}
+
+#[test]
+fn what_is_no_version_is_not_promoted() {
+    let root = tempfile::tempdir().unwrap();
+    let shelf = shelf(root.path(), &["0001-aaaa"]);
+    fs::create_dir(root.path().join("digits/0002-empty")).unwrap();
+    assert_eq!(shelf.promote("0002-empty", Event::Promoted, "why").unwrap_err().kind, Kind::Model);
+    assert_eq!(current(root.path(), "digits").unwrap(), None);
+}
+
+#[test]
+fn what_is_pruned_is_gone_and_recorded() {
+    let root = tempfile::tempdir().unwrap();
+    let shelf = shelf(root.path(), &["0001-aaaa", "0002-bbbb"]);
+    shelf.remove("0001-aaaa", "old").unwrap();
+    assert_eq!(names(&root.path().join("digits")).unwrap(), ["0002-bbbb"]);
+    let history = History::read(&root.path().join("digits")).unwrap();
+    assert_eq!(history.last_of("0001-aaaa").unwrap().event, Event::Pruned);
+}
