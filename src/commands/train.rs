@@ -13,6 +13,7 @@ use crate::model::device;
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 use crate::store::{Event as StoreEvent, Manifest, Shelf};
+use crate::train::diagnosis;
 use crate::train::fit::{End, Event};
 use crate::train::symmetry::Symmetry;
 use crate::train::{self, Job, data};
@@ -140,11 +141,14 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
     for symmetry in &manifest.symmetries {
         report_symmetry(symmetry);
     }
-    if best.active_units == 0 {
+    if let Some(gap) = diagnosis::gap(history, beta) {
         println!(
-            "warning      posterior collapse: the latent carries nothing; lower model.beta, train longer, or check that \
-             input.scaling leaves something to see"
+            "gap          validation loses {:.3} nats a tile more than train ({:.1} standard errors)",
+            gap.nats, gap.errors
         );
+    }
+    for finding in &history.diagnosis {
+        println!("{:<12} {}", if finding.is_warning() { "warning" } else { "diagnosis" }, finding.words);
     }
 }
 

@@ -188,6 +188,17 @@ impl Autoencoder {
         }
     }
 
+    /// Norm of the last step's gradient in each layer's weights, before clipping, under the layer's name and in the order of
+    /// the network; norms, biases and variances are left out. None before the first step.
+    pub fn layer_gradients(&self) -> Vec<(String, f64)> {
+        let norms = match &self.executor {
+            Executor::Engine(engine) => engine.gradient_norms(),
+            Executor::Autograd(autograd) => autograd.gradient_norms(),
+        };
+        let layers = self.architecture.network.parameters.iter().zip(norms).filter(|(parameter, _)| parameter.decay);
+        layers.map(|(parameter, norm)| (parameter.name.trim_end_matches(".weight").to_string(), norm)).collect()
+    }
+
     /// Channels of an image.
     pub fn channels(&self) -> usize {
         self.architecture.image.c

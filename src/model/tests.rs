@@ -89,11 +89,26 @@ fn agree(model: &Model, input: &Input, n: usize) {
         let own = gradient_b[parameter.range()].iter().fold(0f32, |m, g| m.max(g.abs()));
         assert!(off * own < 1e-3 * own + 1e-6 * largest, "gradient of {} of {model:?}: {off}", parameter.name);
     }
-    for _ in 0..3 {
+    let whole = gradient_a.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+    for step in 0..3 {
         let a = engine.train_step(&x, &x, &noise, &STEP).expect("engine");
         let b = reference.train_step(&x, &x, &noise, &STEP).expect("reference");
+        if step == 0 {
+            layers_agree(&engine.layer_gradients(), &reference.layer_gradients(), whole);
+        }
         assert!((a.gradient_norm / b.gradient_norm - 1.0).abs() < 1e-2, "{a:?} {b:?}");
         assert!((a.nll / b.nll - 1.0).abs() < 1e-3, "{a:?} {b:?}");
+    }
+}
+
+/// The layers of both have the same names and, by the scale of the whole gradient, the same norms.
+fn layers_agree(a: &[(String, f64)], b: &[(String, f64)], whole: f64) {
+    assert!(a.len() >= 3 && a[0].0.starts_with("encoder."), "{a:?}");
+    assert!(a.iter().map(|(_, norm)| norm * norm).sum::<f64>().sqrt() <= whole * (1.0 + 1e-6));
+    assert_eq!(a.len(), b.len());
+    for ((name_a, norm_a), (name_b, norm_b)) in a.iter().zip(b) {
+        assert_eq!(name_a, name_b);
+        assert!((norm_a - norm_b).abs() < 1e-3 * norm_b + 1e-6 * whole, "{name_a}: {norm_a} {norm_b}");
     }
 }
 

@@ -8,21 +8,20 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use super::augment::Augmenter;
 use super::data::Sample;
+use super::diagnosis::diagnose;
+pub use super::history::{End, Epoch, History};
+use super::judge::{Latent, judge};
 use crate::error::{Failure, Kind, Result};
-use crate::measure::kl;
-use crate::model::{Autoencoder, Step, Weights};
+use crate::model::{Autoencoder, Step, StepLoss, Weights};
 use crate::pipeline::{Spec, Training};
 
-/// Images inferred at once.
-const INFER_BATCH: usize = 64;
 /// Most validation tiles an epoch is judged by: their loss moves by far less than epochs differ.
 const VALIDATION_TILES: usize = 4096;
-/// A latent unit is active when its posterior mean varies at least this much over the data (Burda et al. 2016).
-const ACTIVE_VARIANCE: f64 = 0.01;
+/// Most training tiles that are judged as validation is, for the gap between the two.
+const TRAIN_TILES: usize = 1024;
 /// The step size ends at this share of its height.
 const FINAL_RATE: f32 = 0.01;
 
@@ -35,38 +34,6 @@ pub struct TileRef {
     pub tile: usize,
 }
 
-/// What one epoch came to; losses are means a tile, in nats.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Epoch {
-    /// From 1.
-    pub epoch: usize,
-    /// Weight of the KL term at the epoch's end.
-    pub beta: f32,
-    /// Step size at the epoch's end.
-    pub learning_rate: f32,
-    /// Reconstruction loss on train, sampled latent.
-    pub train_nll: f64,
-    /// KL on train.
-    pub train_kl: f64,
-    /// Reconstruction loss on validation, latent at its mean.
-    pub validation_nll: f64,
-    /// KL on validation.
-    pub validation_kl: f64,
-    /// Latent units whose mean varies over the validation tiles.
-    pub active_units: usize,
-    /// Mean global norm of the gradient before clipping.
-    pub gradient_norm: f64,
-    /// Tiles trained a second.
-    pub images_per_s: f64,
-}
-
-impl Epoch {
-    /// What early stopping compares: the validation loss at the pipeline's full beta.
-    pub fn validation_loss(&self, beta: f32) -> f64 {
-        self.validation_nll + f64::from(beta) * self.validation_kl
-    }
-}
-
 /// What happens during a fit, for progress bars and logs.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -74,29 +41,6 @@ pub enum Event<'a> {
     Step(usize, usize, f64),
     /// An epoch ended.
     Epoch(&'a Epoch),
-}
-
-/// How a fit ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct History {
-    /// Every epoch.
-    pub epochs: Vec<Epoch>,
-    /// The epoch whose weights were kept, from 1.
-    pub best: usize,
-    /// Why it stopped.
-    pub end: End,
-}
-
-/// Why a fit stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    /// All epochs were run.
-    Epochs,
-    /// Validation did not improve for `patience` epochs.
-    EarlyStop,
-    /// The user interrupted.
-    Interrupted,
 }
 
 /// Fits `model` to the tiles of `train`, augmented as the pipeline declares, judged by `validation`; leaves the best weights
@@ -121,12 +65,13 @@ pub fn fit(
     let per_epoch = training.tiles_per_epoch.unwrap_or(order.len()).min(order.len());
     let steps = per_epoch.div_ceil(training.batch_size);
     let judged = evenly(validation, VALIDATION_TILES);
-    let mut best: Option<(usize, f64, Weights)> = None;
-    let mut epochs = Vec::new();
+    let compared = evenly(train, TRAIN_TILES);
+    let mut best: Option<Best> = None;
+    let mut epochs: Vec<Epoch> = Vec::new();
     let mut end = End::Epochs;
     for epoch in 1..=training.epochs {
         order.shuffle(&mut random);
-        let (start, mut sums) = (Instant::now(), [0.0; 3]);
+        let (start, mut course) = (Instant::now(), Course::default());
         let mut last = Step { learning_rate: 0.0, weight_decay: 0.0, l1: 0.0, clip_norm: 0.0, beta };
         for (step, batch) in order[..per_epoch].chunks(training.batch_size).enumerate() {
             if stop.load(Ordering::Relaxed) {
@@ -148,46 +93,87 @@ pub fn fit(
                     "lower training.learning_rate or training.clip_norm, or check input.scaling against the data",
                 ));
             }
-            let share = batch.len() as f64 / per_epoch as f64;
-            let terms = [loss.nll, loss.kl, loss.gradient_norm];
-            sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += share * term);
+            course.add(&loss, batch.len(), training.clip_norm);
             on(Event::Step(done + 1, steps * training.epochs, total));
         }
         if end == End::Interrupted {
             break;
         }
         let images_per_s = per_epoch as f64 / start.elapsed().as_secs_f64();
-        let (validation_nll, validation_kl, active_units) = judge(model, samples, &judged)?;
+        let (validation, latent) = judge(model, samples, &judged, beta)?;
         let entry = Epoch {
-            epoch,
             beta: last.beta,
             learning_rate: last.learning_rate,
-            train_nll: sums[0],
-            train_kl: sums[1],
-            validation_nll,
-            validation_kl,
-            active_units,
-            gradient_norm: sums[2],
+            validation_nll: validation.nll,
+            validation_kl: validation.kl,
+            validation_error: validation.error,
+            train_judged: Some(judge(model, samples, &compared, beta)?.0),
+            active_units: latent.active(),
+            layer_gradients: model.layer_gradients().into_iter().map(|(_, norm)| norm).collect(),
             images_per_s,
+            ..course.epoch(epoch)
         };
         on(Event::Epoch(&entry));
         let loss = entry.validation_loss(beta);
         epochs.push(entry);
         // Before beta has risen, a low loss only says that the KL term was not asked for yet.
         let warm = epoch as f32 >= training.warmup_epochs;
-        if best.as_ref().is_none_or(|(at, lowest, _)| loss < *lowest || (*at as f32) < training.warmup_epochs) {
-            best = Some((epoch, loss, model.snapshot()?));
+        if best.as_ref().is_none_or(|best| loss < best.loss || (best.epoch as f32) < training.warmup_epochs) {
+            best = Some(Best { epoch, loss, weights: model.snapshot()?, latent });
         }
-        if warm && best.as_ref().is_some_and(|(at, ..)| epoch - at >= training.patience) {
+        if warm && best.as_ref().is_some_and(|best| epoch - best.epoch >= training.patience) {
             end = End::EarlyStop;
             break;
         }
     }
-    let Some((best, _, weights)) = best else {
+    let Some(best) = best else {
         return Err(Failure::new(Kind::Interrupted, "stopped before the first epoch ended; nothing to keep"));
     };
-    model.restore(&weights)?;
-    Ok(History { epochs, best, end })
+    model.restore(&best.weights)?;
+    let layers = model.layer_gradients().into_iter().map(|(layer, _)| layer).collect();
+    let history = History { epochs, best: best.epoch, end, layers, latent: best.latent, diagnosis: Vec::new() };
+    Ok(History { diagnosis: diagnose(&history, spec), ..history })
+}
+
+/// The epoch with the lowest validation loss so far.
+struct Best {
+    epoch: usize,
+    loss: f64,
+    weights: Weights,
+    latent: Latent,
+}
+
+/// What an epoch's steps came to, as they go by.
+#[derive(Default)]
+struct Course {
+    tiles: f64,
+    /// Over tiles.
+    sums: [f64; 3],
+    steps: usize,
+    clipped: usize,
+    lost: usize,
+    largest: f64,
+}
+
+impl Course {
+    fn add(&mut self, loss: &StepLoss, tiles: usize, clip_norm: f32) {
+        let norm = if loss.gradient_norm.is_finite() { loss.gradient_norm } else { 0.0 };
+        self.tiles += tiles as f64;
+        let terms = [loss.nll, loss.kl, norm];
+        self.sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += tiles as f64 * term);
+        self.steps += 1;
+        self.clipped += usize::from(norm > f64::from(clip_norm));
+        self.lost += usize::from(!loss.gradient_norm.is_finite());
+        self.largest = self.largest.max(norm);
+    }
+
+    /// The epoch, as far as its steps tell.
+    fn epoch(&self, epoch: usize) -> Epoch {
+        let [train_nll, train_kl, gradient_norm] = self.sums.map(|sum| sum / self.tiles.max(1.0));
+        let clipped = self.clipped as f64 / self.steps.max(1) as f64;
+        let (largest_gradient, lost_steps) = (self.largest, self.lost);
+        Epoch { epoch, train_nll, train_kl, gradient_norm, largest_gradient, clipped, lost_steps, ..Epoch::default() }
+    }
 }
 
 /// The step after `done` of them: cosine step size, beta rising linearly over the warm-up.
@@ -202,33 +188,6 @@ fn schedule(training: &Training, beta: f32, done: usize, steps_an_epoch: usize) 
         clip_norm: training.clip_norm,
         beta: beta * warm.min(1.0),
     }
-}
-
-/// Mean reconstruction loss and KL a tile, and the number of active latent units.
-fn judge(model: &mut Autoencoder, samples: &[Sample], tiles: &[TileRef]) -> Result<(f64, f64, usize)> {
-    let latent = model.latent_len();
-    let (mut nll, mut divergence) = (0.0, 0.0);
-    let mut moments = vec![[0.0f64; 2]; latent];
-    for batch in tiles.chunks(INFER_BATCH) {
-        let x = gather(samples, batch, model);
-        let inference = model.reconstruct(&x)?;
-        let observation = model.observation();
-        let image = x.len() / batch.len();
-        for (x, output) in x.chunks_exact(image).zip(inference.output.chunks_exact(image)) {
-            nll += observation.nll(x, output);
-        }
-        divergence += kl(&inference.mean, &inference.log_var);
-        for mean in inference.mean.chunks_exact(latent) {
-            moments.iter_mut().zip(mean).for_each(|(moment, &z)| {
-                moment[0] += f64::from(z);
-                moment[1] += f64::from(z).powi(2);
-            });
-        }
-    }
-    let count = tiles.len().max(1) as f64;
-    let variance = |moment: &[f64; 2]| moment[1] / count - (moment[0] / count).powi(2);
-    let active = moments.iter().filter(|moment| variance(moment) > ACTIVE_VARIANCE).count();
-    Ok((nll / count, divergence / count, active))
 }
 
 /// Copies tiles into one batch, `[N, C, S, S]`.

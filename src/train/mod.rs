@@ -3,8 +3,11 @@
 pub mod augment;
 pub mod chain;
 pub mod data;
+pub mod diagnosis;
 pub mod fit;
 pub mod group;
+pub mod history;
+pub mod judge;
 pub mod pictures;
 pub mod split;
 pub mod symmetry;

@@ -106,3 +106,25 @@ fn groups_are_never_divided_and_too_few_are_named() {
     assert_eq!(failure.kind, Kind::Data);
     assert!(failure.message.contains("groups went to train") && failure.message.contains("night"), "{failure}");
 }
+
+#[test]
+fn a_fit_records_gradients_latents_and_what_they_say() {
+    let mut pipeline = digits();
+    pipeline.spec.training.epochs = 2;
+    let samples = Samples { frames: (0..400).map(six).collect(), ..Samples::default() };
+    let history = fitted(&pipeline, samples).unwrap().history;
+    // Two convolutions and the product to the latent; the product from it and two transposed convolutions.
+    assert_eq!(history.layers.len(), 6, "{:?}", history.layers);
+    for epoch in &history.epochs {
+        assert_eq!(epoch.layer_gradients.len(), 6);
+        assert!(epoch.layer_gradients.iter().all(|&norm| norm > 0.0 && norm.is_finite()), "{epoch:?}");
+        assert!(epoch.largest_gradient >= epoch.gradient_norm && epoch.validation_error > 0.0, "{epoch:?}");
+        assert!(epoch.train_judged.is_some());
+    }
+    let kept = history.kept().unwrap();
+    assert_eq!((history.latent.kl.len(), history.latent.variance.len()), (16, 16));
+    let kl: f64 = history.latent.kl.iter().map(|&kl| f64::from(kl)).sum();
+    assert!((kl - kept.validation_kl).abs() < 1e-3 * kept.validation_kl, "{kl} {}", kept.validation_kl);
+    assert_eq!(history.latent.active(), kept.active_units);
+    assert!(!history.diagnosis.is_empty());
+}

@@ -75,6 +75,11 @@ impl AutoencoderAutograd {
         Ok(outputs)
     }
 
+    /// Norm of the last step's gradient in each parameter; none before the first.
+    pub(in crate::model) fn gradient_norms(&self) -> Vec<f64> {
+        self.variables.gradient_norms.clone()
+    }
+
     /// One step of AdamW on a batch.
     pub(in crate::model) fn train_step(
         &mut self,

@@ -31,6 +31,8 @@ struct Variables {
     moments: Vec<(Tensor, Tensor)>,
     shapes: Vec<Parameter>,
     t: i32,
+    /// Of the last step, in each variable; none before the first.
+    gradient_norms: Vec<f64>,
 }
 
 impl Variables {
@@ -42,6 +44,7 @@ impl Variables {
             moments: Vec::new(),
             shapes: network.parameters.clone(),
             t: 0,
+            gradient_norms: Vec::new(),
             device,
         };
         for parameter in &network.parameters {
@@ -100,11 +103,12 @@ impl Variables {
 
     /// One step of AdamW; returns the gradient's norm before clipping. One that is not finite changes nothing.
     fn step(&mut self, gradients: &[Tensor], step: &Step) -> Result<f64> {
-        let mut squares = 0.0;
+        let mut squares = Vec::with_capacity(gradients.len());
         for gradient in gradients {
-            squares += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
+            squares.push(f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?));
         }
-        let norm = squares.sqrt();
+        let norm = squares.iter().sum::<f64>().sqrt();
+        self.gradient_norms = squares.into_iter().map(f64::sqrt).collect();
         if norm.is_finite() {
             self.update(gradients, step, norm)?;
         }

@@ -102,6 +102,11 @@ impl AutoencoderEngine {
         self.core.last_gradient()
     }
 
+    /// Norm of the last gradient in each parameter; none before the first.
+    pub(in crate::model) fn gradient_norms(&self) -> Vec<f64> {
+        self.core.gradient_norms()
+    }
+
     /// One step of AdamW on a batch.
     pub(in crate::model) fn train_step(&mut self, batch: Batch, step: &Step, observation: &Observation) -> StepLoss {
         let Parts { nll, kl } = self.gradients(batch, step.beta, observation);

@@ -163,6 +163,13 @@ impl Core {
         self.unpack(&self.gradients[0])
     }
 
+    /// Norm of that gradient in each parameter; none before the first.
+    pub(super) fn gradient_norms(&self) -> Vec<f64> {
+        let Some(gradient) = self.gradients.first() else { return Vec::new() };
+        let norm = |parameter: &Parameter| vectors::sum_of_squares(&gradient[parameter.range()]).sqrt();
+        self.parameters.iter().map(norm).collect()
+    }
+
     /// One step of AdamW along the gradient that [`Core::gradients`] left; returns its norm before clipping.
     pub(super) fn step(&mut self, step: &Step) -> f64 {
         let norm = self.optimiser.step(&mut self.weights.straight, &self.gradients[0], step);
