@@ -10,6 +10,7 @@ use crate::pipeline::Reduction;
 use crate::prepare::Prepared;
 use crate::score::Scorer;
 use crate::stats::metrics::{Confusion, auroc, average_precision, clopper_pearson};
+use crate::train::seal::{Opening, TestFigures};
 
 /// Frames examined at once.
 const FRAMES_AT_ONCE: usize = 64;
@@ -41,6 +42,9 @@ pub struct Figures {
 pub struct Evaluation {
     /// Model version.
     pub model_version: String,
+    /// Every look at the version's sealed test split, this one with them where it is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub test_openings: Vec<Opening>,
     /// Normal frames.
     pub normal: usize,
     /// Anomalous frames.
@@ -68,6 +72,18 @@ pub struct Evaluation {
     pub components: BTreeMap<String, Figures>,
     /// By kind of anomaly, where the folders or labels name kinds.
     pub kinds: BTreeMap<String, Kind>,
+}
+
+impl Evaluation {
+    /// What a sealed test split's record keeps of it.
+    pub fn figures(&self) -> TestFigures {
+        TestFigures {
+            auroc: self.combined.auroc,
+            average_precision: self.combined.average_precision,
+            recall_at_alpha: self.recall_at_alpha,
+            false_alarm_rate: self.false_alarm_rate,
+        }
+    }
 }
 
 /// One kind of anomaly.
@@ -150,6 +166,7 @@ pub fn evaluate(
     });
     Evaluation {
         model_version: scorer.identity().model_version.clone(),
+        test_openings: Vec::new(),
         normal: normal.len(),
         anomalous: all.len(),
         rejected,

@@ -13,5 +13,6 @@ mod integration {
     mod score;
     mod show;
     mod simulate;
+    mod train;
     mod watch;
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::labelled::{Selection, is_normal};
+use super::labelled::{Selection, is_normal, kind_by_folder};
 use crate::draw::plot::{self, RocCurve};
 use crate::error::{Failure, Kind, Result};
 use crate::evaluate::{self, Evaluation, Scores};
@@ -12,7 +12,9 @@ use crate::prepare::Prepared;
 use crate::score::Scorer;
 use crate::settings::Settings;
 use crate::stats::metrics::roc_curve;
+use crate::store::{self, Manifest};
 use crate::train::data::{self, Labels, Sample, Samples};
+use crate::train::seal;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, clap::Args)]
@@ -20,14 +22,21 @@ pub struct Args {
     /// A pipeline's name, or the path of its TOML file.
     pipeline: String,
     /// Normal images, none of which the model was trained on.
-    #[arg(long, num_args = 1.., value_name = "PATH", requires = "anomalous", conflicts_with = "data")]
+    #[arg(long, num_args = 1.., value_name = "PATH", requires = "anomalous", conflicts_with_all = ["data", "test"])]
     normal: Vec<PathBuf>,
     /// Anomalous images; the folders in it name their kinds.
     #[arg(long, num_args = 1.., value_name = "PATH", requires = "normal")]
     anomalous: Vec<PathBuf>,
     /// Images of both sorts, told apart by --labels.
-    #[arg(long, num_args = 1.., value_name = "PATH", requires = "labels", required_unless_present = "normal")]
+    #[arg(long, num_args = 1.., value_name = "PATH", requires = "labels", conflicts_with = "test",
+          required_unless_present_any = ["normal", "test"])]
     data: Vec<PathBuf>,
+    /// The test split that was sealed with the version: once, and on record in its manifest.
+    #[arg(long)]
+    test: bool,
+    /// Open the test split once more; the reason is shown in every later report and evaluation.
+    #[arg(long, value_name = "WHY", requires = "test")]
+    reopen: Option<String>,
     #[command(flatten)]
     selection: Selection,
     /// Write roc.svg, scores.svg and confusion.svg here.
@@ -38,31 +47,30 @@ pub struct Args {
     json: bool,
 }
 
+/// Frames to be measured against: normal ones, anomalous ones by kind, and how many could not be used.
+type Labelled = (Vec<Sample>, BTreeMap<String, Vec<Sample>>, usize);
+
 /// Runs `evaluate`.
 ///
 /// # Errors
-/// A wrong pipeline or model, unusable data.
+/// A wrong pipeline or model, unusable data, a test split that was opened before.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
-    let mut scorer = Scorer::load(&pipeline, &settings.models, &settings.device)?;
-    let load = |paths: &[PathBuf]| data::load(paths, &pipeline.spec.input, &settings.limits);
-    let (normal, anomalous, rejected) = if args.data.is_empty() {
-        let (normal, anomalous) = (load(&args.normal)?, load(&args.anomalous)?);
-        let rejected = normal.rejected.len() + anomalous.rejected.len();
-        (normal.frames, by_folder(anomalous.frames, &args.anomalous), rejected)
+    let version = store::load(&settings.models, &pipeline)?;
+    let folder = version.weights.parent().unwrap_or(Path::new("."));
+    let mut manifest = version.manifest;
+    let frames = if args.test {
+        let (frames, opened) = unseal(args, folder, &manifest, &pipeline, settings)?;
+        manifest = opened;
+        frames
     } else {
-        by_label(load(&args.data)?, &args.selection)?
+        given(args, &pipeline, settings)?
     };
-    let mut score = |samples: &[Sample]| -> Result<Vec<Scores>> {
-        let frames: Vec<&Prepared> = samples.iter().map(|sample| &sample.prepared).collect();
-        evaluate::score(&mut scorer, &frames, &pipeline.spec.score)
-    };
-    let normal = score(&normal)?;
-    let anomalous = anomalous
-        .into_iter()
-        .map(|(kind, samples)| Ok((kind, score(&samples)?)))
-        .collect::<Result<BTreeMap<String, Vec<Scores>>>>()?;
-    let evaluation = evaluate::evaluate(&scorer, &normal, &anomalous, rejected);
+    let (mut evaluation, normal, anomalous) = measure(frames, &pipeline, settings)?;
+    if args.test {
+        seal::record(folder, &mut manifest, evaluation.figures())?;
+    }
+    evaluation.test_openings = manifest.data.test.map_or(Vec::new(), |test| test.openings);
     if let Some(folder) = &args.out {
         draw(folder, &evaluation, &normal, &anomalous)?;
     }
@@ -74,22 +82,57 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// The first folder below the path given names the kind; else that path's own name.
+/// The frames of the command line.
+fn given(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Labelled> {
+    let load = |paths: &[PathBuf]| data::load(paths, &pipeline.spec.input, &settings.limits);
+    if !args.data.is_empty() {
+        return by_label(load(&args.data)?, &args.selection);
+    }
+    let (normal, anomalous) = (load(&args.normal)?, load(&args.anomalous)?);
+    let rejected = normal.rejected.len() + anomalous.rejected.len();
+    Ok((normal.frames, by_folder(anomalous.frames, &args.anomalous), rejected))
+}
+
+/// The sealed frames. They are looked up first: an opening that fails for a missing file would be a waste.
+fn unseal(
+    args: &Args,
+    folder: &Path,
+    manifest: &Manifest,
+    pipeline: &Pipeline,
+    settings: &Settings,
+) -> Result<(Labelled, Manifest)> {
+    let may = seal::opened(manifest, args.reopen.as_deref())?;
+    let mut kinds = seal::load(folder, may.sealed()?, &pipeline.spec.input, &settings.limits)?;
+    let normal = kinds.remove(seal::NORMAL).unwrap_or_default();
+    let opened = may.record(folder)?;
+    Ok(((normal, kinds, 0), opened))
+}
+
+type Measured = (Evaluation, Vec<Scores>, BTreeMap<String, Vec<Scores>>);
+
+fn measure((normal, anomalous, rejected): Labelled, pipeline: &Pipeline, settings: &Settings) -> Result<Measured> {
+    let mut scorer = Scorer::load(pipeline, &settings.models, &settings.device)?;
+    let mut score = |samples: &[Sample]| -> Result<Vec<Scores>> {
+        let frames: Vec<&Prepared> = samples.iter().map(|sample| &sample.prepared).collect();
+        evaluate::score(&mut scorer, &frames, &pipeline.spec.score)
+    };
+    let normal = score(&normal)?;
+    let anomalous = anomalous
+        .into_iter()
+        .map(|(kind, samples)| Ok((kind, score(&samples)?)))
+        .collect::<Result<BTreeMap<String, Vec<Scores>>>>()?;
+    Ok((evaluate::evaluate(&scorer, &normal, &anomalous, rejected), normal, anomalous))
+}
+
 fn by_folder(samples: Vec<Sample>, given: &[PathBuf]) -> BTreeMap<String, Vec<Sample>> {
     let mut kinds: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
     for sample in samples {
-        let root = given.iter().find(|root| sample.source.starts_with(root));
-        let below = root.and_then(|root| sample.source.strip_prefix(root).ok()?.parent()?.iter().next());
-        let name = below.or_else(|| root.and_then(|root| root.file_name()));
-        let kind = name.map_or("anomalous".into(), |name| name.to_string_lossy().into_owned());
-        kinds.entry(kind).or_default().push(sample);
+        kinds.entry(kind_by_folder(&sample, given)).or_default().push(sample);
     }
     kinds
 }
 
-type Split = (Vec<Sample>, BTreeMap<String, Vec<Sample>>, usize);
-
-fn by_label(samples: Samples, selection: &Selection) -> Result<Split> {
+fn by_label(samples: Samples, selection: &Selection) -> Result<Labelled> {
     let path = selection.labels.as_deref().unwrap_or(Path::new(""));
     let labels = Labels::read(path)?;
     labels.check(path, &samples.frames)?;
@@ -145,6 +188,9 @@ fn print(evaluation: &Evaluation) {
     let number = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
     let [low, high] = evaluation.false_alarm_interval;
     println!("model              {}", evaluation.model_version);
+    for (count, opening) in evaluation.test_openings.iter().enumerate() {
+        println!("test split opened  {opening}{}", if count == 0 { "" } else { " (its figures are no test any more)" });
+    }
     println!(
         "frames             {} normal, {} anomalous, {} rejected",
         evaluation.normal, evaluation.anomalous, evaluation.rejected

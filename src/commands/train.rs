@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::labelled::{Selection, select};
+use super::labelled::{Selection, for_test, select};
 use super::overrides::Overrides;
 use crate::error::Result;
 use crate::interrupt;
@@ -15,6 +15,7 @@ use crate::settings::Settings;
 use crate::store::{Event as StoreEvent, Manifest, Shelf};
 use crate::train::diagnosis;
 use crate::train::fit::{End, Event};
+use crate::train::seal::Given;
 use crate::train::symmetry::Symmetry;
 use crate::train::{self, Job, data};
 
@@ -28,6 +29,13 @@ pub struct Args {
     data: Vec<PathBuf>,
     #[command(flatten)]
     selection: Selection,
+    /// Labelled images to be sealed as the test split, opened by `evaluate --test` alone; without --test-labels the folder
+    /// `normal` holds normal ones, the others are named after what is odd about them.
+    #[arg(long, num_args = 1.., value_name = "PATH")]
+    test: Vec<PathBuf>,
+    /// Labels of the test images: CSV or IDX; `normal` and those of --normal-label are normal.
+    #[arg(long, value_name = "FILE", requires = "test")]
+    test_labels: Option<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
     /// `auto`, `cpu` or `cuda:N` [default: the settings'].
@@ -54,7 +62,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let samples = select(samples, &args.selection)?;
     tracing::info!(frames = samples.frames.len(), rejected = samples.rejected.len(), "data loaded");
     let command = std::iter::once("anomalyd".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
-    let job = Job { pipeline: &pipeline, given: &args.data, models: &settings.models, command };
+    let test = test_frames(args, &pipeline, settings)?;
+    let job = Job { pipeline: &pipeline, given: &args.data, test, models: &settings.models, command };
     let mut progress = Progress::new(pipeline.spec.model.beta);
     let manifest = train::train(&job, samples, device, &stop, &mut |event| progress.show(event))?;
     progress.bar.finish_and_clear();
@@ -65,6 +74,18 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         report(&manifest, &settings.models.join(&pipeline.name).join(&manifest.version), pipeline.spec.model.beta);
     }
     Ok(())
+}
+
+/// What is to be sealed.
+fn test_frames(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Given> {
+    if args.test.is_empty() {
+        return Ok(Given::default());
+    }
+    let samples = data::load(&args.test, &pipeline.spec.input, &settings.limits)?;
+    for (file, rejection) in samples.rejected.iter().take(10) {
+        tracing::warn!(file = %file.display(), %rejection, "not used for test");
+    }
+    for_test(&samples, &args.test, args.test_labels.as_deref(), &args.selection.normal_label)
 }
 
 /// A bar on a terminal, a line an epoch in the log.
@@ -129,6 +150,10 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
             groups.train, groups.validation, groups.calibration
         );
     }
+    if let Some(test) = &manifest.data.test {
+        let (normal, anomalous) = (test.normal, test.anomalous);
+        println!("test         {normal} normal and {anomalous} anomalous frames sealed, {}", &test.digest[..16]);
+    }
     println!("parameters   {}, {:.1} % of the weights exactly zero", manifest.parameters, 100.0 * manifest.sparsity);
     println!("kept epoch   {} of {} ({end})", history.best, history.epochs.len());
     println!(
@@ -164,8 +189,8 @@ fn report_symmetry(symmetry: &Symmetry) {
     );
     if symmetry.is_broken() {
         println!(
-            "warning      {transformation} is no symmetry of these frames: a 6 upside down is a 9. Take it out of \
-             [training.augment], or declare less of it"
+            "warning      {transformation} is no symmetry of these frames: transformed ones are judged differently. Take it out \
+             of [training.augment], or declare less of it"
         );
     }
 }

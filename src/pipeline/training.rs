@@ -128,6 +128,12 @@ impl TryFrom<Vec<f64>> for Shares {
     }
 }
 
+impl From<[f64; 3]> for Shares {
+    fn from([train, validation, calibration]: [f64; 3]) -> Self {
+        Self { train, validation, calibration, test: 0.0 }
+    }
+}
+
 impl From<Shares> for Vec<f64> {
     fn from(shares: Shares) -> Self {
         let mut all = vec![shares.train, shares.validation, shares.calibration];

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{CALIBRATION, REFERENCE, WEIGHTS};
 use crate::pipeline::Training;
 use crate::train::fit::History;
+use crate::train::seal::Sealed;
 use crate::train::split::GroupCounts;
 use crate::train::symmetry::Symmetry;
 
@@ -65,6 +66,8 @@ pub struct Data {
     pub calibration: usize,
     /// How many groups these are of, where the pipeline keeps groups together.
     pub groups: Option<GroupCounts>,
+    /// The sealed test split, and every look at its figures.
+    pub test: Option<Sealed>,
 }
 
 /// BLAKE3 of a version's files, hex, by file name. Old manifests name three files by what they hold.

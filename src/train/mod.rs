@@ -9,6 +9,7 @@ pub mod group;
 pub mod history;
 pub mod judge;
 pub mod pictures;
+pub mod seal;
 pub mod split;
 pub mod symmetry;
 
@@ -34,6 +35,7 @@ use crate::store::{CalibrationRow, Data, Digests, Draft, Fitted, Manifest};
 use data::{Sample, Samples};
 use fit::{Event, TileRef, evenly, tiles_of};
 use group::Groups;
+use seal::TestFrame;
 use split::{GroupCounts, Split};
 
 /// Most training tiles the reference distributions are fitted on.
@@ -50,6 +52,8 @@ pub struct Job<'a> {
     pub pipeline: &'a Pipeline,
     /// The paths given, for the manifest.
     pub given: &'a [PathBuf],
+    /// Labelled frames to be sealed as test split; they are taken out of the training data.
+    pub test: seal::Given,
     /// Where versions are published.
     pub models: &'a Path,
     /// The command line, for the manifest.
@@ -68,9 +72,9 @@ pub fn train(
     on: &mut dyn FnMut(Event),
 ) -> Result<Manifest> {
     let spec = &job.pipeline.spec;
-    // A copy adds nothing, and two copies of a calibration frame would count as two.
-    let mut seen = HashSet::new();
-    samples.frames.retain(|sample| seen.insert(sample.digest));
+    // A copy adds nothing, and two copies of a calibration frame would count as two; one of a test frame would be a leak.
+    let mut seen: HashSet<_> = job.test.frames.iter().map(|frame| frame.digest.clone()).collect();
+    samples.frames.retain(|sample| seen.insert(sample.digest.to_hex().to_string()));
     samples.digest = data::digest_of(&samples.frames);
     let (parts, groups) = part(&samples.frames, spec)?;
     let frames = &samples.frames;
@@ -89,6 +93,8 @@ pub fn train(
     let scores = calibration.iter().map(|row| row.score).collect();
     let threshold = Calibration::new(scores, spec.calibration)?.threshold();
     let symmetries = symmetry::examine(&mut detector, frames, &parts.validation, spec, threshold)?;
+    let kept = parts.test.iter().map(|&index| TestFrame::new(&frames[index], seal::NORMAL));
+    let test = seal::seal(&draft.folder, job.test.frames.iter().cloned().chain(kept).collect(), &job.test)?;
     draft.write(&detector.fitted, &calibration)?;
     draft.publish(Manifest {
         version: String::new(),
@@ -110,6 +116,7 @@ pub fn train(
             validation: parts.validation.len(),
             calibration: parts.calibration.len(),
             groups,
+            test,
         },
         digests: Digests::default(),
         history,

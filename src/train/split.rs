@@ -36,8 +36,8 @@ pub struct GroupCounts {
 
 /// Splits by the digest of each frame: its first 8 bytes are a uniform number in [0, 1).
 /// Copies of a file share their digests and therefore a side.
-pub fn split(samples: &[Sample], shares: Shares) -> Split {
-    by(samples, shares, |sample| sample.digest)
+pub fn split(samples: &[Sample], shares: impl Into<Shares>) -> Split {
+    by(samples, shares.into(), |sample| sample.digest)
 }
 
 /// Splits by the digest of each frame's group: a group is never divided. A frame without one goes by its own digest.

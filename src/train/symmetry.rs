@@ -90,8 +90,8 @@ fn choose<'a>(frames: &'a [Sample], validation: &[usize]) -> Vec<&'a Prepared> {
     let tiles: usize = validation.iter().map(|&index| frames[index].prepared.tiles.len()).sum();
     let each = tiles.div_ceil(validation.len().max(1)).max(1);
     let count = (MOST_TILES / each).clamp(FEWEST_FRAMES, MOST_FRAMES);
-    let step = validation.len().div_ceil(count).max(1);
-    validation.iter().step_by(step).map(|&index| &frames[index].prepared).collect()
+    let count = count.min(validation.len());
+    (0..count).map(|at| &frames[validation[at * validation.len() / count]].prepared).collect()
 }
 
 fn scores(

@@ -1,0 +1,289 @@
+//! The test split: sealed when a version is made, opened once, every opening on record.
+//!
+//! Figures that were looked at while choosing a model say too much good of it. So the frames are named in the version's folder
+//! (`test.csv`: file, place, digest, kind), the manifest has their digest, and each look at their figures is written into the
+//! manifest before the first frame is scored.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::data::{self, Sample};
+use crate::error::{Failure, Kind, Result};
+use crate::image::Limits;
+use crate::pipeline::Input;
+use crate::store::Manifest;
+
+/// The kind of a frame that is not anomalous.
+pub const NORMAL: &str = "normal";
+
+const FRAMES: &str = "test.csv";
+const MANIFEST: &str = "manifest.toml";
+
+/// A frame of the test split.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TestFrame {
+    /// BLAKE3 of file content and place in the file, hex.
+    pub digest: String,
+    /// [`NORMAL`], or the kind of anomaly.
+    pub kind: String,
+    /// The file, an absolute path.
+    pub file: PathBuf,
+    /// Place in the file.
+    pub frame: usize,
+}
+
+impl TestFrame {
+    /// A frame and its kind.
+    pub fn new(sample: &Sample, kind: impl Into<String>) -> Self {
+        Self {
+            digest: sample.digest.to_hex().to_string(),
+            kind: kind.into(),
+            file: absolute(&sample.source),
+            frame: sample.index,
+        }
+    }
+}
+
+/// Labelled frames given for test, beside the share that the pipeline keeps of the normal ones.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// The frames.
+    pub frames: Vec<TestFrame>,
+    /// The paths they were found under.
+    pub paths: Vec<PathBuf>,
+    /// The file that labels them.
+    pub labels: Option<PathBuf>,
+}
+
+/// What the manifest says of the test split.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sealed {
+    /// BLAKE3 over digests and kinds of its frames, hex.
+    pub digest: String,
+    /// Its normal frames.
+    pub normal: usize,
+    /// Its anomalous frames.
+    pub anomalous: usize,
+    /// The paths given, absolute; the share of the training data comes from its own.
+    pub paths: Vec<String>,
+    /// The file that labels them.
+    pub labels: Option<String>,
+    /// Frames by kind of anomaly.
+    pub kinds: BTreeMap<String, usize>,
+    /// Every look at its figures.
+    #[serde(default)]
+    pub openings: Vec<Opening>,
+}
+
+/// A look at the figures of a test split.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Opening {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Why it was opened once more; none the first time.
+    pub why: Option<String>,
+    /// What was seen; none where the evaluation did not end.
+    pub figures: Option<TestFigures>,
+}
+
+/// What a look at the test split showed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TestFigures {
+    /// Area under the ROC curve of the combined score; none where one kind is missing.
+    pub auroc: Option<f64>,
+    /// Its average precision.
+    pub average_precision: Option<f64>,
+    /// Share of the anomalous frames flagged at the certified alpha.
+    pub recall_at_alpha: Option<f64>,
+    /// Share of the normal frames flagged.
+    pub false_alarm_rate: Option<f64>,
+}
+
+impl std::fmt::Display for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.at.format("%Y-%m-%d %H:%M:%S UTC"))?;
+        match &self.why {
+            Some(why) => write!(f, ", once more: {why}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Seals frames: writes `test.csv` into the version's folder, and returns what its manifest is to say. `None` without frames.
+///
+/// # Errors
+/// [`Kind::Io`] naming the file.
+pub fn seal(folder: &Path, mut frames: Vec<TestFrame>, given: &Given) -> Result<Option<Sealed>> {
+    frames.sort();
+    frames.dedup_by(|a, b| a.digest == b.digest);
+    if frames.is_empty() {
+        return Ok(None);
+    }
+    let path = folder.join(FRAMES);
+    let mut writer = csv::Writer::from_path(&path).map_err(|error| Failure::io(&path, error))?;
+    for frame in &frames {
+        writer.serialize(frame).map_err(|error| Failure::io(&path, error))?;
+    }
+    writer.flush().map_err(|error| Failure::io(&path, error))?;
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for frame in frames.iter().filter(|frame| frame.kind != NORMAL) {
+        *kinds.entry(frame.kind.clone()).or_default() += 1;
+    }
+    let anomalous = kinds.values().sum();
+    let shown = |path: &PathBuf| absolute(path).display().to_string();
+    Ok(Some(Sealed {
+        digest: digest_of(&frames),
+        normal: frames.len() - anomalous,
+        anomalous,
+        paths: given.paths.iter().map(shown).collect(),
+        labels: given.labels.as_ref().map(shown),
+        kinds,
+        openings: Vec::new(),
+    }))
+}
+
+/// The sealed frames of a version, decoded and prepared anew, by kind; the normal ones under [`NORMAL`].
+///
+/// # Errors
+/// [`Kind::Model`] when the list is not the one that was sealed; [`Kind::Io`] or [`Kind::Data`] naming a frame that is gone or
+/// is not what it was.
+pub fn load(folder: &Path, sealed: &Sealed, input: &Input, limits: &Limits) -> Result<BTreeMap<String, Vec<Sample>>> {
+    let frames = read(folder, sealed)?;
+    let files: HashSet<&PathBuf> = frames.iter().map(|frame| &frame.file).collect();
+    let files: Vec<PathBuf> = files.into_iter().cloned().collect();
+    let loaded = data::load(&files, input, limits)?.frames;
+    let mut found: HashMap<String, Sample> =
+        loaded.into_iter().map(|sample| (sample.digest.to_hex().to_string(), sample)).collect();
+    let mut kinds: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
+    for frame in frames {
+        let sample = found.remove(&frame.digest).ok_or_else(|| {
+            let message = format!(
+                "{} (frame {}) is not what it was when the test split was sealed",
+                frame.file.display(),
+                frame.frame
+            );
+            Failure::new(Kind::Data, message)
+                .hint("bring the file back, or train another version with the frames at hand")
+        })?;
+        kinds.entry(frame.kind).or_default().push(sample);
+    }
+    Ok(kinds)
+}
+
+fn read(folder: &Path, sealed: &Sealed) -> Result<Vec<TestFrame>> {
+    let path = folder.join(FRAMES);
+    let wrong = |error: &dyn std::fmt::Display| Failure::new(Kind::Model, format!("{}: {error}", path.display()));
+    let mut reader = csv::Reader::from_path(&path).map_err(|error| wrong(&error))?;
+    let frames: Vec<TestFrame> =
+        reader.deserialize().collect::<Result<_, csv::Error>>().map_err(|error| wrong(&error))?;
+    let digest = digest_of(&frames);
+    if digest != sealed.digest {
+        return Err(wrong(&format!("its frames have digest {digest}, the manifest says {}", sealed.digest)));
+    }
+    Ok(frames)
+}
+
+/// A manifest with one opening more, not on record yet.
+#[derive(Debug)]
+pub struct Permit(Manifest);
+
+/// Asks to open the test split; `why` says why once more.
+///
+/// # Errors
+/// [`Kind::Model`] for a version without a test split; [`Kind::Usage`] where it was opened before and nobody says why once more.
+pub fn opened(manifest: &Manifest, why: Option<&str>) -> Result<Permit> {
+    let mut manifest = manifest.clone();
+    let version = manifest.version.clone();
+    let why = why.map(str::trim).filter(|why| !why.is_empty());
+    let openings = &mut sealed_mut(&mut manifest)?.openings;
+    let refuse = |message: String, hint: &str| Err(Failure::new(Kind::Usage, message).hint(hint));
+    match (openings.last(), why) {
+        (Some(last), None) => {
+            let count = openings.len();
+            return refuse(
+                format!("the test split of version {version} was opened {count} time(s), last on {last}"),
+                "figures by which one has chosen are no test any more: seal new frames with another version, or \
+                 --reopen \"WHY\", which every later report shows",
+            );
+        }
+        (None, Some(_)) => {
+            return refuse(format!("the test split of version {version} was never opened"), "leave --reopen out");
+        }
+        _ => {}
+    }
+    openings.push(Opening { at: Utc::now(), why: why.map(str::to_string), figures: None });
+    Ok(Permit(manifest))
+}
+
+impl Permit {
+    /// What is to be opened.
+    ///
+    /// # Errors
+    /// [`Kind::Model`] for a version without a test split.
+    pub fn sealed(&self) -> Result<&Sealed> {
+        self.0.data.test.as_ref().ok_or_else(|| none(&self.0.version))
+    }
+
+    /// Records the opening, before anything is scored. Returns the manifest as it is now.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when it cannot be recorded.
+    pub fn record(self, folder: &Path) -> Result<Manifest> {
+        rewrite(folder, &self.0)?;
+        Ok(self.0)
+    }
+}
+
+/// Records what the last opening showed.
+///
+/// # Errors
+/// [`Kind::Io`] when it cannot be recorded.
+pub fn record(folder: &Path, manifest: &mut Manifest, figures: TestFigures) -> Result<()> {
+    if let Some(opening) = sealed_mut(manifest)?.openings.last_mut() {
+        opening.figures = Some(figures);
+    }
+    rewrite(folder, manifest)
+}
+
+fn sealed_mut(manifest: &mut Manifest) -> Result<&mut Sealed> {
+    let none = none(&manifest.version);
+    manifest.data.test.as_mut().ok_or(none)
+}
+
+fn none(version: &str) -> Failure {
+    Failure::new(Kind::Model, format!("version {version} has no test split"))
+        .hint("give training.split a fourth share, or train with --test PATH")
+}
+
+/// Puts another manifest in the old one's place at once: a reader sees either.
+fn rewrite(folder: &Path, manifest: &Manifest) -> Result<()> {
+    let text = toml::to_string_pretty(manifest)
+        .map_err(|error| Failure::new(Kind::Internal, format!("cannot serialise the manifest: {error}")))?;
+    let (draft, path) = (folder.join(format!(".manifest-{}", std::process::id())), folder.join(MANIFEST));
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&draft, &path)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|error| Failure::io(&path, error))
+}
+
+/// BLAKE3 over digest and kind of each frame; nothing else about them matters.
+fn digest_of(frames: &[TestFrame]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for frame in frames {
+        hasher.update(format!("{} {}\n", frame.digest, frame.kind).as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
