@@ -211,7 +211,7 @@ impl Decoder {
                 return Ok(Some(Outcome::Rejected));
             }
         };
-        let mut position = 0;
+        let (mut position, mut refused) = (0, None);
         let timings = &file.lane.tally.timings;
         loop {
             // Reads the next header, which is work; only what follows is waiting.
@@ -226,6 +226,7 @@ impl Decoder {
             // After a panic a decoder is not asked again, now or in a second reading.
             let stopped = matches!(&frame, Err(rejection) if rejection.reason == Reason::Poisonous);
             if position <= skip {
+                refused = frame.err();
                 if stopped {
                     break;
                 }
@@ -251,9 +252,8 @@ impl Decoder {
             self.progress.decode.beat();
             self.work.advance(&file.source, position as u32);
         }
-        if position == 0 {
-            let rejection = Rejection::new(Reason::NoImage, "the file has no frame");
-            self.pass(Item::Refused(Refusal { file: file.clone(), index: None, rejection }))?;
+        if let Some((index, rejection)) = unread(position, skip, refused) {
+            self.pass(Item::Refused(Refusal { file: file.clone(), index, rejection }))?;
         }
         Ok(Some(if scored { Outcome::Scored } else { Outcome::Rejected }))
     }
@@ -291,6 +291,20 @@ fn info(job: Job, digest: Option<[u8; 32]>) -> (Arc<FileInfo>, super::stages::Ti
     let digest = digest.map(|digest| (digest, blake3::Hash::from(digest).to_hex().as_str().into()));
     let Job { lane, name, stat, received_at, alone, ticket, .. } = job;
     (Arc::new(FileInfo { lane, name, source, stat, received_at, alone, digest }), ticket)
+}
+
+/// What is to be said of frames that were not come to. A decoder may give up among those that have their rows from before a crash,
+/// at one that went well then: the rest of the file would be missing, and nobody would say so. `refused` is the last of these.
+fn unread(position: u64, skip: u64, refused: Option<Rejection>) -> Option<(Option<u32>, Rejection)> {
+    match refused {
+        Some(Rejection { reason, detail }) if position < skip || (position == skip && reason == Reason::TooSlow) => {
+            let detail =
+                format!("the file is not read from here on, since frame {} was refused: {detail}", position - 1);
+            Some((Some(skip as u32), Rejection::new(reason, detail)))
+        }
+        None if position == 0 => Some((None, Rejection::new(Reason::NoImage, "the file has no frame"))),
+        _ => None,
+    }
 }
 
 /// A panic of a decoder is a fault of the file, until somebody mends the decoder.

@@ -124,3 +124,33 @@ fn what_cannot_be_read_is_rejected_once_and_read_again_when_its_rights_change() 
     assert!(run().unwrap().status.success());
     assert_eq!(texts(&house.rows("scores"), "source"), ["closed.png", "open.png"]);
 }
+
+#[test]
+fn a_file_that_ends_among_the_frames_that_were_committed_before_says_so_of_the_rest() {
+    let mut house = House::new();
+    house.settings.limits.frame_pixels = (SIDE * SIDE) as u64;
+    let bytes = fits(&[vec![Some(5)], vec![None; 20], vec![Some(7); 9]].concat());
+    let path = house.inbox().join("cube.fits");
+    std::fs::write(&path, &bytes).unwrap();
+    // As a process leaves it that had higher limits, and died.
+    std::fs::create_dir(&house.settings.state).unwrap();
+    let mut ledger = Ledger::open(&house.settings.state).unwrap();
+    let lane = Lane::new(plan(&house.inbox(), "m", Duration::ZERO), &mut ledger, &Progress::default()).unwrap();
+    let row = crate::ledger::FileRow {
+        identity: lane.number,
+        pipeline: "mean".into(),
+        path: b"cube.fits".to_vec(),
+        stat: crate::watch::stat_of(&path).unwrap(),
+        digest: Some(*blake3::hash(&bytes).as_bytes()),
+        outcome: crate::ledger::Outcome::Partial,
+        frames: 25,
+    };
+    let batch = ledger.prepare(&[], std::slice::from_ref(&row)).unwrap();
+    ledger.commit(batch, &[row]).unwrap();
+    drop((ledger, lane));
+    assert_eq!(house.once("m").unfinished, 0);
+    let rejected = house.rows("rejected");
+    assert_eq!(rejected.height(), 1, "frames 25 to 29 were not read, and nobody says so");
+    assert_eq!(rejected.column("frame_index").unwrap().u32().unwrap().get(0), Some(25));
+    assert!(texts(&rejected, "detail")[0].contains("in a row"), "{:?}", texts(&rejected, "detail"));
+}
