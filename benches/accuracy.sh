@@ -9,6 +9,8 @@ tasks=${*:-mnist-one mnist-held-out hsc timepix-clusters timepix-frames elpv}
 here=$(cd "$(dirname "$0")" && pwd)
 anomalyd=${ANOMALYD:-anomalyd}
 
+# Each task is a training of its own, not a successor of the one before it: no gate.
+afresh() { rm -rf "${work:?}/models/${1:?}"; run train "$@" >/dev/null; }
 run() { "$anomalyd" --models "$work/models" --pipelines "$here/pipelines" "$@" 2>>"$work/log"; }
 figure() { grep -m1 -E "^  \"$2\"" "$1" | grep -oE '[0-9.]+([eE]-?[0-9]+)?' | tail -1; }
 line() { printf '%-40s auroc %.4f  ap %.4f  recall %.3f  false alarms %.4f\n' "$1" \
@@ -30,7 +32,7 @@ mnist() { # PIPELINE one|held
   for digit in 0 1 2 3 4 5 6 7 8 9; do
     normal=$digit
     [ "$2" = one ] || normal=$(seq 0 9 | grep -v "$digit" | paste -sd,)
-    run train "$1" --data "$images/train-images-idx3-ubyte.gz" --labels "$images/train-labels-idx1-ubyte.gz" --normal-label "$normal" >/dev/null
+    afresh "$1" --data "$images/train-images-idx3-ubyte.gz" --labels "$images/train-labels-idx1-ubyte.gz" --normal-label "$normal"
     run evaluate "$1" --data "$images/t10k-images-idx3-ubyte.gz" --labels "$images/t10k-labels-idx1-ubyte.gz" --normal-label "$normal" --json >"$work/$1-$digit.json"
     line "$1, digit $digit" "$work/$1-$digit.json"
     files+=("$work/$1-$digit.json")
@@ -49,16 +51,16 @@ for task in $tasks; do
     mnist-held-out) mnist mnist-held-out held ;;
     hsc)
       halve "$data/stamps/hsc_galaxies/normal_boring" hsc 3
-      run train hsc --data "$work/hsc/train" >/dev/null
+      afresh hsc --data "$work/hsc/train"
       against hsc "$work/hsc/test" top100 "$data/stamps/hsc_galaxies/anomaly_top100"
       against hsc "$work/hsc/test" interesting "$data"/stamps/hsc_galaxies/interesting_* ;;
     timepix-clusters)
       halve "$data/detector/timepix/clusters_png16/beta_track" timepix-clusters 3
-      run train timepix-clusters --data "$work/timepix-clusters/train" >/dev/null
+      afresh timepix-clusters --data "$work/timepix-clusters/train"
       against timepix-clusters "$work/timepix-clusters/test" alpha_blob "$data/detector/timepix/clusters_png16/alpha_blob" ;;
     timepix-frames)
       halve "$data/detector/timepix/frames_png16/sr90_0mm" timepix-frames 4
-      run train timepix-frames --data "$work/timepix-frames/train" >/dev/null
+      afresh timepix-frames --data "$work/timepix-frames/train"
       against timepix-frames "$work/timepix-frames/test" crookes "$data/detector/timepix/frames_png16/crookes" ;;
     elpv)
       rm -rf "$work/elpv-all"; mkdir -p "$work/elpv-all/sound" "$work/elpv-all/defect"
@@ -71,7 +73,7 @@ for task in $tasks; do
       rm -rf "$work/elpv"; mkdir -p "$work/elpv/train" "$work/elpv/test"
       find "$work/elpv-all/sound" -type l | sort | awk '{ print (NR % 3 == 0 ? "test" : "train"), $0 }' |
         while read -r side file; do cp -P "$file" "$work/elpv/$side/"; done
-      run train elpv --data "$work/elpv/train" >/dev/null
+      afresh elpv --data "$work/elpv/train"
       against elpv "$work/elpv/test" defect "$work/elpv-all/defect" ;;
     *) echo "unknown task $task" >&2; exit 2 ;;
   esac

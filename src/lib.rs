@@ -28,6 +28,7 @@ pub mod score;
 pub mod sources;
 pub mod trail;
 
+pub mod gate;
 pub mod store;
 pub mod train;
 

@@ -14,7 +14,7 @@ use crate::model::device;
 use crate::pipeline::{Keep, Pipeline, Reduction};
 use crate::prepare::Prepared;
 use crate::reference::Components;
-use crate::store;
+use crate::store::{self, Version};
 
 /// What a row of `scores` says a frame was judged by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +104,14 @@ impl Scorer {
     /// [`crate::error::Kind::Model`] when there is none, it is damaged or was made for another input, model or score;
     /// [`crate::error::Kind::Data`] when its calibration cannot support the pipeline's alpha.
     pub fn load(pipeline: &Pipeline, models: &Path, device: &str) -> Result<Self> {
-        let version = store::load(models, pipeline)?;
+        Self::of(pipeline, store::load(models, pipeline)?, device)
+    }
+
+    /// The same of a version that was loaded.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::load`].
+    pub fn of(pipeline: &Pipeline, version: Version, device: &str) -> Result<Self> {
         let calibration =
             Calibration::new(version.calibration.clone(), pipeline.spec.calibration).map_err(|failure| Failure {
                 message: format!("pipeline {}: {}", pipeline.name, failure.message),

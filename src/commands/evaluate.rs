@@ -124,7 +124,8 @@ fn measure((normal, anomalous, rejected): Labelled, pipeline: &Pipeline, setting
     Ok((evaluate::evaluate(&scorer, &normal, &anomalous, rejected), normal, anomalous))
 }
 
-fn by_folder(samples: Vec<Sample>, given: &[PathBuf]) -> BTreeMap<String, Vec<Sample>> {
+/// The first folder below the path given names the kind; else that path's own name.
+pub fn by_folder(samples: Vec<Sample>, given: &[PathBuf]) -> BTreeMap<String, Vec<Sample>> {
     let mut kinds: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
     for sample in samples {
         kinds.entry(kind_by_folder(&sample, given)).or_default().push(sample);

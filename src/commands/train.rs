@@ -2,17 +2,22 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::labelled::{Selection, for_test, select};
+use super::origin;
 use super::overrides::Overrides;
-use crate::error::Result;
+use super::promotion::{self, GateArgs, Outcome, Rival};
+use super::say;
+use crate::error::{Failure, Kind, Result};
 use crate::interrupt;
-use crate::model::device;
+use crate::model::device::{self, Device};
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
-use crate::store::{Event as StoreEvent, Manifest, Shelf};
+use crate::store::Manifest;
+use crate::train::data::Samples;
 use crate::train::diagnosis;
 use crate::train::fit::{End, Event};
 use crate::train::seal::Given;
@@ -38,6 +43,8 @@ pub struct Args {
     test_labels: Option<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
+    #[command(flatten)]
+    gate: GateArgs,
     /// `auto`, `cpu` or `cuda:N` [default: the settings'].
     #[arg(long)]
     device: Option<String>,
@@ -63,17 +70,45 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     tracing::info!(frames = samples.frames.len(), rejected = samples.rejected.len(), "data loaded");
     let command = std::iter::once("anomalyd".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
     let test = test_frames(args, &pipeline, settings)?;
-    let job = Job { pipeline: &pipeline, given: &args.data, test, models: &settings.models, command };
-    let mut progress = Progress::new(pipeline.spec.model.beta);
-    let manifest = train::train(&job, samples, device, &stop, &mut |event| progress.show(event))?;
+    let rival = Rival::find(&pipeline, &samples, &test, settings)?;
+    let sources = [origin::source(&args.data, &args.selection)];
+    let (given, models) = (&args.data, &settings.models);
+    let job = Job { pipeline: &pipeline, given, sources: &sources, start: None, test, models, command };
+    let manifest = fit(&job, samples, device, &stop)?;
+    let outcome = promotion::settle(&pipeline, &manifest, rival, &args.gate, settings)?;
+    tell(&manifest, &outcome, &pipeline, settings, args.json)
+}
+
+/// Trains, with a bar on a terminal and lines in a log.
+///
+/// # Errors
+/// Those of [`train::train`].
+pub fn fit(job: &Job, samples: Samples, device: Device, stop: &AtomicBool) -> Result<Manifest> {
+    let mut progress = Progress::new(job.pipeline.spec.model.beta);
+    let manifest = train::train(job, samples, device, stop, &mut |event| progress.show(event))?;
     progress.bar.finish_and_clear();
-    Shelf::open(&settings.models, &pipeline.name)?.promote(&manifest.version, StoreEvent::Promoted, "trained")?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&manifest).unwrap_or_default());
-    } else {
-        report(&manifest, &settings.models.join(&pipeline.name).join(&manifest.version), pipeline.spec.model.beta);
+    Ok(manifest)
+}
+
+/// Prints what was made and what became of it.
+///
+/// # Errors
+/// [`crate::error::Kind::Io`] when it cannot be printed.
+pub fn tell(
+    manifest: &Manifest,
+    outcome: &Outcome,
+    pipeline: &Pipeline,
+    settings: &Settings,
+    json: bool,
+) -> Result<()> {
+    if json {
+        let fail = |error| Failure::new(Kind::Internal, format!("cannot serialise the manifest: {error}"));
+        let mut value = serde_json::to_value(manifest).map_err(fail)?;
+        value["promotion"] = serde_json::to_value(outcome).map_err(fail)?;
+        return say(&format!("{value:#}\n"));
     }
-    Ok(())
+    report(manifest, &settings.models.join(&pipeline.name).join(&manifest.version), pipeline.spec.model.beta);
+    say(&outcome.text(&pipeline.name, &manifest.version))
 }
 
 /// What is to be sealed.

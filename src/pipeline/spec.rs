@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::training::{Augment, ExtraNoise, Group, Mask, Shares, Training};
+pub use super::training::{Augment, ExtraNoise, Group, Mask, Promotion, Shares, Training};
 pub use super::watching::{Action, After, Watch, WatchMode};
 use crate::components::Component;
 use crate::model::graph::Window;

@@ -35,6 +35,20 @@ pub struct Training {
     /// Transformations under which a normal tile stays normal; training batches alone see them.
     #[serde(default)]
     pub augment: Augment,
+    /// What becomes of a new version that the gate found to be as good as the current one, or better.
+    #[serde(default)]
+    pub promote: Promotion,
+}
+
+/// What becomes of a new version that is good enough.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Promotion {
+    /// It becomes the current one.
+    #[default]
+    Auto,
+    /// It waits for somebody to promote it.
+    Manual,
 }
 
 /// What the instrument's physics allows to change about a tile without making it anomalous. Each is off until declared; of

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::HISTORY;
+use super::verdict::Verdict;
 use crate::error::{Failure, Kind, Result};
 
 /// Everything that happened to the versions of one pipeline, in order.
@@ -29,6 +30,9 @@ pub struct Entry {
     pub before: Option<String>,
     /// Why.
     pub reason: String,
+    /// What the gate found, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
 }
 
 /// Kinds of entry.
@@ -132,6 +136,7 @@ mod tests {
             version: version.into(),
             before: before.map(Into::into),
             reason: "test".into(),
+            verdict: None,
         };
         History { entries: events.iter().map(entry).collect() }
     }

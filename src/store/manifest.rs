@@ -1,6 +1,7 @@
 //! What a version was made from, and how it went: `manifest.toml`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,9 @@ pub struct Manifest {
 pub struct Data {
     /// The paths given.
     pub given: Vec<String>,
+    /// The same with what tells normal frames apart in them; none in versions that did not record it.
+    #[serde(default)]
+    pub sources: Vec<Source>,
     /// BLAKE3 over the digests of all frames.
     pub digest: String,
     /// Frames used.
@@ -68,6 +72,28 @@ pub struct Data {
     pub groups: Option<GroupCounts>,
     /// The sealed test split, and every look at its figures.
     pub test: Option<Sealed>,
+}
+
+/// Where normal frames are from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Files and folders, absolute.
+    pub paths: Vec<PathBuf>,
+    /// Labels of their frames, where they are labelled.
+    pub labels: Option<PathBuf>,
+    /// Labels that count as normal.
+    #[serde(default)]
+    pub normal_label: Vec<String>,
+}
+
+impl Data {
+    /// Where the frames are from; of an old manifest the paths as they were given.
+    pub fn origin(&self) -> Vec<Source> {
+        if !self.sources.is_empty() {
+            return self.sources.clone();
+        }
+        vec![Source { paths: self.given.iter().map(PathBuf::from).collect(), ..Source::default() }]
+    }
 }
 
 /// BLAKE3 of a version's files, hex, by file name. Old manifests name three files by what they hold.

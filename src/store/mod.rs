@@ -15,6 +15,7 @@ mod draft;
 mod history;
 mod load;
 mod manifest;
+mod verdict;
 mod versions;
 
 use std::fs;
@@ -25,7 +26,8 @@ use crate::error::{Failure, Result};
 pub use draft::{CalibrationRow, Draft};
 pub use history::{Entry, Event, History};
 pub use load::{Fitted, Version, load, load_version, manifest as read_manifest};
-pub use manifest::{Data, Digests, Manifest};
+pub use manifest::{Data, Digests, Manifest, Source};
+pub use verdict::{Anomalies, FalseAlarms, Paired, Verdict};
 pub use versions::{Shelf, current, find, names};
 
 const MANIFEST: &str = "manifest.toml";

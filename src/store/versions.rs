@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{SubsecRound, Utc};
 
 use super::history::{Entry, Event, History};
+use super::verdict::Verdict;
 use super::{CURRENT, HISTORY, home, load};
 use crate::error::{Failure, Kind, Result};
 
@@ -84,26 +85,32 @@ impl Shelf {
     ///
     /// # Errors
     /// [`Kind::Model`] for a version without a readable manifest; [`Kind::Io`] naming the file.
-    pub fn promote(&self, version: &str, event: Event, reason: &str) -> Result<()> {
+    pub fn promote(&self, version: &str, event: Event, reason: &str, verdict: Option<Verdict>) -> Result<()> {
         load::manifest(&self.home.join(version))?;
         let before = current(&self.models, &self.pipeline)?.filter(|before| before != version);
         replace(&self.home, CURRENT, &format!("{version}\n"))?;
-        self.record_after(version, event, before, reason)
+        self.record_after(version, event, before, (reason, verdict))
     }
 
     /// Records something that leaves the current version as it is.
     ///
     /// # Errors
     /// [`Kind::Io`] naming the file.
-    pub fn record(&self, version: &str, event: Event, reason: &str) -> Result<()> {
+    pub fn record(&self, version: &str, event: Event, reason: &str, verdict: Option<Verdict>) -> Result<()> {
         let now = current(&self.models, &self.pipeline)?;
-        self.record_after(version, event, now, reason)
+        self.record_after(version, event, now, (reason, verdict))
     }
 
-    fn record_after(&self, version: &str, event: Event, before: Option<String>, reason: &str) -> Result<()> {
+    fn record_after(
+        &self,
+        version: &str,
+        event: Event,
+        before: Option<String>,
+        (reason, verdict): (&str, Option<Verdict>),
+    ) -> Result<()> {
         let mut history = History::read(&self.home)?;
         let at = Utc::now().trunc_subsecs(3);
-        history.entries.push(Entry { at, event, version: version.into(), before, reason: reason.into() });
+        history.entries.push(Entry { at, event, version: version.into(), before, reason: reason.into(), verdict });
         replace(&self.home, HISTORY, &history.text()?)
     }
 
@@ -117,7 +124,7 @@ impl Shelf {
             Failure::new(Kind::Model, format!("{}: no version was in use before {now}", self.home.display()))
                 .hint("see them with `anomalyd models list`, and name one: `anomalyd models promote`")
         })?;
-        self.promote(&before, Event::RolledBack, reason)?;
+        self.promote(&before, Event::RolledBack, reason, None)?;
         Ok(before)
     }
 
@@ -128,7 +135,7 @@ impl Shelf {
     pub fn remove(&self, version: &str, reason: &str) -> Result<()> {
         let (folder, gone) = (self.home.join(version), self.home.join(format!(".pruned-{version}")));
         fs::rename(&folder, &gone).map_err(|error| Failure::io(&folder, error))?;
-        self.record(version, Event::Pruned, reason)?;
+        self.record(version, Event::Pruned, reason, None)?;
         fs::remove_dir_all(&gone).map_err(|error| Failure::io(&gone, error))
     }
 }

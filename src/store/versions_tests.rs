@@ -18,8 +18,8 @@ fn promotion_and_the_way_back_are_recorded() {
     let shelf = shelf(root.path(), &["0001-aaaa", "0002-bbbb", "0010-bbcc"]);
     let now = || current(root.path(), "digits").unwrap();
     assert_eq!(now(), None);
-    shelf.promote("0001-aaaa", Event::Promoted, "the first").unwrap();
-    shelf.promote(&shelf.find("2").unwrap(), Event::Promoted, "better").unwrap();
+    shelf.promote("0001-aaaa", Event::Promoted, "the first", None).unwrap();
+    shelf.promote(&shelf.find("2").unwrap(), Event::Promoted, "better", None).unwrap();
     assert_eq!(now().as_deref(), Some("0002-bbbb"));
     assert_eq!(shelf.roll_back("worse at night").unwrap(), "0001-aaaa");
     assert_eq!(now().as_deref(), Some("0001-aaaa"));
@@ -52,7 +52,7 @@ fn what_is_no_version_is_not_promoted() {
     let root = tempfile::tempdir().unwrap();
     let shelf = shelf(root.path(), &["0001-aaaa"]);
     fs::create_dir(root.path().join("digits/0002-empty")).unwrap();
-    assert_eq!(shelf.promote("0002-empty", Event::Promoted, "why").unwrap_err().kind, Kind::Model);
+    assert_eq!(shelf.promote("0002-empty", Event::Promoted, "why", None).unwrap_err().kind, Kind::Model);
     assert_eq!(current(root.path(), "digits").unwrap(), None);
 }
 

@@ -31,7 +31,7 @@ use crate::model::device::Device;
 use crate::pipeline::Pipeline;
 use crate::prepare::Prepared;
 use crate::reference::{Reference, profiles};
-use crate::store::{CalibrationRow, Data, Digests, Draft, Fitted, Manifest};
+use crate::store::{CalibrationRow, Data, Digests, Draft, Fitted, Manifest, Source};
 use data::{Sample, Samples};
 use fit::{Event, TileRef, evenly, tiles_of};
 use group::Groups;
@@ -54,6 +54,10 @@ pub struct Job<'a> {
     pub given: &'a [PathBuf],
     /// Labelled frames to be sealed as test split; they are taken out of the training data.
     pub test: seal::Given,
+    /// The same with what tells normal frames apart in them.
+    pub sources: &'a [Source],
+    /// Weights to start from; drawn by the seed where absent.
+    pub start: Option<&'a Path>,
     /// Where versions are published.
     pub models: &'a Path,
     /// The command line, for the manifest.
@@ -80,7 +84,10 @@ pub fn train(
     let frames = &samples.frames;
     let (train, validation) = (tiles_of(frames, &parts.train), tiles_of(frames, &parts.validation));
     let device_name = device.name().to_string();
-    let mut model = Autoencoder::new(&spec.model, &spec.input, spec.training.seed, device)?;
+    let mut model = match job.start {
+        Some(weights) => Autoencoder::load(&spec.model, &spec.input, weights, device)?,
+        None => Autoencoder::new(&spec.model, &spec.input, spec.training.seed, device)?,
+    };
     let history = fit::fit(&mut model, frames, (&train, &validation), spec, stop, on)?;
 
     let draft = Draft::start(job.models, &job.pipeline.name)?;
@@ -109,6 +116,7 @@ pub fn train(
         symmetries,
         data: Data {
             given: job.given.iter().map(|path| path.display().to_string()).collect(),
+            sources: job.sources.to_vec(),
             digest: samples.digest.clone(),
             frames: frames.len(),
             rejected: samples.rejected.len(),

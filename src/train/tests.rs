@@ -26,8 +26,15 @@ fn digits() -> Pipeline {
 
 fn fitted(pipeline: &Pipeline, samples: Samples) -> Result<Manifest> {
     let models = tempfile::tempdir().unwrap();
-    let job =
-        Job { pipeline, given: &[], test: Default::default(), models: models.path(), command: "anomalyd train".into() };
+    let job = Job {
+        pipeline,
+        given: &[],
+        sources: &[],
+        start: None,
+        test: Default::default(),
+        models: models.path(),
+        command: "anomalyd train".into(),
+    };
     train(&job, samples, Device::Cpu, &AtomicBool::new(false), &mut |_| ())
 }
 

@@ -85,7 +85,7 @@ fn promote(args: &Promote, models: &Path) -> Result<()> {
     let pipeline = name_of(&args.pipeline);
     let shelf = Shelf::open(models, &pipeline)?;
     let version = shelf.find(&args.version)?;
-    shelf.promote(&version, Event::Promoted, &args.reason)?;
+    shelf.promote(&version, Event::Promoted, &args.reason, None)?;
     told(&pipeline, &version, args.json)
 }
 

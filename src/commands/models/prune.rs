@@ -111,7 +111,7 @@ mod tests {
         }
         let shelf = Shelf::open(root.path(), "digits").unwrap();
         for version in ["0001-a", "0003-c"] {
-            shelf.promote(version, crate::store::Event::Promoted, "test").unwrap();
+            shelf.promote(version, crate::store::Event::Promoted, "test", None).unwrap();
         }
         let lines = lines(root.path(), "digits").unwrap();
         let gone = |force: bool, referred: &[&str]| -> Vec<String> {
