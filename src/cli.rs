@@ -72,6 +72,8 @@ pub enum Command {
     Evidence(commands::evidence::Args),
     /// The versions of the models: list, compare, promote, roll back, prune.
     Models(commands::models::Args),
+    /// Images drawn from a model's latent space: what it takes for normal.
+    Generate(commands::generate::Args),
     /// Make frames with known truth.
     Simulate(commands::simulate::Args),
     /// Write the manual pages into a folder.

@@ -14,7 +14,7 @@ use crate::store::{Fitted, Version};
 use crate::trail::Lines;
 
 /// Tiles on the device at once: throughput is flat from 32 up.
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 
 /// The network, and what normal tiles look like to it.
 pub struct Detector {

@@ -22,6 +22,7 @@ pub mod components;
 pub mod detector;
 pub mod evaluate;
 pub mod evidence;
+pub mod explore;
 pub mod measure;
 pub mod reference;
 pub mod score;

@@ -63,6 +63,11 @@ impl Reference {
         }
     }
 
+    /// The latents of training tiles: vectors as they are; of maps each channel's mean, spread and largest magnitude.
+    pub fn latents(&self) -> &Mahalanobis {
+        &self.latent
+    }
+
     /// How odd the oddest source of each tile is, in the tiles' order; 0 for a tile without one.
     pub fn source_shapes(&self, frame: &Prepared, size: usize) -> Vec<f64> {
         let sources = sources::find(&frame.pixels, frame.width, frame.height);

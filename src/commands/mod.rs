@@ -7,6 +7,7 @@ pub mod completions;
 pub mod demo;
 pub mod evaluate;
 pub mod evidence;
+pub mod generate;
 pub mod inspect;
 pub mod labelled;
 pub mod ledger;
@@ -49,6 +50,7 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Inspect(args) => inspect::run(&args, settings),
         Command::Train(args) => train::run(&args, settings),
         Command::Evaluate(args) => evaluate::run(&args, settings),
+        Command::Generate(args) => generate::run(&args, settings),
         Command::Evidence(args) => evidence::run(&args, settings),
         Command::Models(args) => models::run(&args, settings),
         Command::Simulate(args) => simulate::run(&args, settings),

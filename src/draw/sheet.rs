@@ -43,6 +43,12 @@ pub fn thumbnail(values: Values<'_>, boxes: &[Region]) -> Picture {
     picture
 }
 
+/// Values as a picture of about `side` pixels, under a stretch that several may share.
+pub fn picture(stretch: &Stretch, values: Values<'_>, side: usize) -> Picture {
+    let (width, height, pixels, _) = fit(values, side, Shrink::Mean);
+    stretch.picture(Values { width, height, channels: values.channels, pixels: &pixels })
+}
+
 /// Draws the tiles in rows, in order, as an 8-bit PNG; `columns` a row (0: as many as make the sheet about 3 to 2).
 pub fn contact_sheet(heading: &Heading, tiles: &[Tile], columns: usize) -> Vec<u8> {
     let columns = if columns > 0 { columns } else { ((tiles.len() as f64 * 1.6).sqrt().ceil() as usize).max(3) };

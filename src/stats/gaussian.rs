@@ -1,6 +1,6 @@
 //! Distance from a fitted Gaussian: Mahalanobis with a shrunk covariance.
 
-use nalgebra::{Cholesky, DMatrix, Dyn};
+use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use rayon::prelude::*;
 
 use super::product;
@@ -61,6 +61,27 @@ impl Mahalanobis {
     /// The whitening matrix `[dim, dim]`, row-major, lower triangular.
     pub fn whitening(&self) -> Vec<f32> {
         self.whitening.transpose().as_slice().to_vec()
+    }
+
+    /// Standard normal vectors (`[n, dim]`, row-major) made into vectors of this Gaussian: `mean + L e`.
+    pub fn place(&self, normal: &[f32]) -> Vec<f32> {
+        let factor = self.factor();
+        let mean = DVector::from_row_slice(&self.mean);
+        let place = |e: &[f32]| (&factor * DVector::from_row_slice(e) + &mean).as_slice().to_vec();
+        normal.chunks_exact(self.dim()).flat_map(place).collect()
+    }
+
+    /// The variance of each axis `[dim]`.
+    pub fn variances(&self) -> Vec<f32> {
+        self.factor().row_iter().map(|row| row.norm_squared()).collect()
+    }
+
+    /// L, where the covariance is L L^T.
+    fn factor(&self) -> DMatrix<f32> {
+        let mut factor = DMatrix::identity(self.dim(), self.dim());
+        // The whitening is the inverse of a Cholesky factor: no element of its diagonal is zero.
+        self.whitening.solve_lower_triangular_mut(&mut factor);
+        factor
     }
 
     /// Weight of the sphere in the covariance, 0 to 1.

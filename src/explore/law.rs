@@ -1,0 +1,135 @@
+//! What latents are drawn from: the prior, or a Gaussian fitted to the latents of training tiles.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::Subject;
+use crate::error::{Failure, Kind, Result};
+use crate::stats::gaussian::Mahalanobis;
+
+/// A law of latents.
+#[derive(Debug, Clone)]
+pub enum Law {
+    /// Independent standard normals: what a variational model's latents are held close to.
+    Prior {
+        /// Values of a latent.
+        len: usize,
+    },
+    /// A Gaussian with the mean and the covariance of the training tiles' latent vectors.
+    Fitted(Mahalanobis),
+    /// Of a latent map: one Gaussian a channel, the same and independent at each position.
+    Channels {
+        /// Mean and standard deviation of each channel.
+        moments: Vec<(f32, f32)>,
+        /// Positions of the map.
+        positions: usize,
+    },
+}
+
+impl Law {
+    /// The prior of a variational model, or what was fitted to training latents where there is none or `fitted` asks for it.
+    ///
+    /// # Errors
+    /// [`Kind::Model`] where what the version keeps of its training latents does not go with its latent.
+    pub fn of(subject: &Subject, fitted: bool) -> Result<Self> {
+        let (channels, rows, columns) = subject.latent_map();
+        let positions = rows * columns;
+        if subject.has_prior() && !fitted {
+            return Ok(Self::Prior { len: channels * positions });
+        }
+        let latents = subject.reference.latents();
+        let kept = if positions == 1 { channels } else { 3 * channels };
+        if latents.dim() != kept {
+            let found = latents.dim();
+            let message = format!("model {} keeps training latents of {found} values, not {kept}", subject.name());
+            return Err(Failure::new(Kind::Model, message).hint("train again"));
+        }
+        Ok(if positions == 1 { Self::Fitted(latents.clone()) } else { Self::channels(latents, positions) })
+    }
+
+    /// From the mean and spread of each channel of a tile's map, as they go over the training tiles: the variance of a
+    /// value is that of the means, plus the mean square of the spreads.
+    fn channels(described: &Mahalanobis, positions: usize) -> Self {
+        let variance = described.variances();
+        let each = described.mean().chunks_exact(3).zip(variance.chunks_exact(3));
+        let moments =
+            each.map(|(mean, variance)| (mean[0], (variance[0] + mean[1] * mean[1] + variance[1]).sqrt())).collect();
+        Self::Channels { moments, positions }
+    }
+
+    /// Draws latents, one after the other: `[count, len]`, a function of the seed. More of them begin with the fewer.
+    pub fn draw(&self, count: usize, seed: u64) -> Vec<f32> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut normal =
+            |len: usize| -> Vec<f32> { StandardNormal.sample_iter(&mut random).take(count * len).collect() };
+        match self {
+            Self::Prior { len } => normal(*len),
+            Self::Fitted(gaussian) => gaussian.place(&normal(gaussian.dim())),
+            Self::Channels { moments, positions } => {
+                let mut z = normal(moments.len() * positions);
+                for (index, plane) in z.chunks_exact_mut(*positions).enumerate() {
+                    let (mean, deviation) = moments[index % moments.len()];
+                    plane.iter_mut().for_each(|value| *value = mean + deviation * *value);
+                }
+                z
+            }
+        }
+    }
+
+    /// What it is, in words.
+    pub fn text(&self) -> &'static str {
+        match self {
+            Self::Prior { .. } => "the prior N(0, 1)",
+            Self::Fitted(_) => "a Gaussian fitted to the training latents",
+            Self::Channels { .. } => "one Gaussian a channel, fitted to the training latents (positions independent)",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mean and standard deviation of some values.
+    fn moments(values: impl Iterator<Item = f32> + Clone) -> (f32, f32) {
+        let count = values.clone().count() as f32;
+        let mean = values.clone().sum::<f32>() / count;
+        (mean, (values.map(|value| (value - mean).powi(2)).sum::<f32>() / count).sqrt())
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_and_more_begin_with_the_fewer() {
+        let law = Law::Prior { len: 3 };
+        assert_eq!(law.draw(4, 7), law.draw(4, 7));
+        assert_eq!(law.draw(9, 7)[..12], law.draw(4, 7));
+        assert_ne!(law.draw(4, 7), law.draw(4, 8));
+    }
+
+    #[test]
+    fn what_is_drawn_has_the_mean_and_covariance_of_the_fit() {
+        // x ~ N(5, 2^2), y = x + N(0, 1): covariance 4, 4, 5.
+        let e = Law::Prior { len: 2 }.draw(20_000, 1);
+        let rows: Vec<f32> = e.chunks(2).flat_map(|e| [5.0 + 2.0 * e[0], 5.0 + 2.0 * e[0] + e[1]]).collect();
+        let drawn = Law::Fitted(Mahalanobis::fit(&rows, 2)).draw(20_000, 2);
+        let (x, y) = (drawn.iter().copied().step_by(2), drawn.iter().copied().skip(1).step_by(2));
+        let ((mean_x, sd_x), (mean_y, sd_y)) = (moments(x.clone()), moments(y.clone()));
+        let product = x.zip(y).map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f32>() / 20_000.0;
+        for (found, wanted) in [(mean_x, 5.0), (mean_y, 5.0), (sd_x, 2.0), (sd_y, 5f32.sqrt()), (product, 4.0)] {
+            assert!((found - wanted).abs() < 0.1, "{found} {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_map_has_the_moments_of_its_channels() {
+        // Channel 0: means N(1, 0.5^2), spread 2 throughout; channel 1: mean -3, no spread.
+        let e = Law::Prior { len: 1 }.draw(10_000, 1);
+        let rows: Vec<f32> = e.iter().flat_map(|e| [1.0 + 0.5 * e, 2.0, 5.0, -3.0, 0.0, 3.0]).collect();
+        let drawn = Law::channels(&Mahalanobis::fit(&rows, 6), 4).draw(5_000, 2);
+        let channel =
+            |c: usize| moments(drawn.chunks(4).skip(c).step_by(2).flatten().copied().collect::<Vec<_>>().into_iter());
+        let ((mean, deviation), (other, none)) = (channel(0), channel(1));
+        assert!((mean - 1.0).abs() < 0.05 && (deviation - 4.25f32.sqrt()).abs() < 0.05, "{mean} {deviation}");
+        assert!((other + 3.0).abs() < 0.01 && none < 0.05, "{other} {none}");
+    }
+}
