@@ -14,7 +14,7 @@ use super::after::{self, Line};
 use super::batch::{Batch, Flush};
 use super::budget::Budget;
 use super::condition::Condition;
-use super::decode::Decoder;
+use super::decoders::Decoders;
 use super::flight::Flight;
 use super::intake::{Feeder, Intake};
 use super::judge::Bench;
@@ -28,9 +28,10 @@ use super::queue::{Bounds, Feed, Queue};
 use super::space::Space;
 use super::stages::Stop;
 use super::starved;
+use super::threads::{Ended, spawn, watchful};
 use super::work::{self, Work};
 use super::write::Writer;
-use crate::error::{Failure, Kind, Result};
+use crate::error::Result;
 use crate::ledger::{Ledger, Lock, Reader, Suspect};
 use crate::observe::board::Depths;
 use crate::report::gate::Gate;
@@ -40,19 +41,15 @@ use crate::settings::Settings;
 /// Time that feeders have to end before others take their place.
 const FEEDERS_END: Duration = Duration::from_secs(5);
 
-/// A stage's message to the supervisor: it has ended, well or not.
-pub struct Ended {
-    /// Which stage.
-    pub stage: &'static str,
-    /// How.
-    pub outcome: Result<()>,
-}
-
 /// The threads of a run.
 pub struct Crew {
     state: PathBuf,
     /// Where files go; `None` when no more will come than the feeders have.
     pub jobs: Option<Feed>,
+    /// Starts more decoders; none once no more files come, since it holds the way to the next stage.
+    decoders: Option<Decoders>,
+    /// Threads of the stages that have not ended.
+    pub at_work: usize,
     queue: Arc<Queue>,
     posts: Arc<Posts>,
     accesses: Accesses,
@@ -92,8 +89,7 @@ impl Crew {
     ) -> Result<Self> {
         let (stop, flight) = (space.stop().clone(), Arc::<Flight>::default());
         let (posts, accesses) = (Arc::<Posts>::default(), Accesses::default());
-        let bounds =
-            Bounds { files: settings.queue_files, bytes: settings.queue_bytes / 2, workers: settings.decoders() };
+        let bounds = Bounds { files: settings.queue_files, bytes: settings.queue_bytes / 2 };
         let (queue, jobs) = Queue::new(bounds);
         let (items, item_queue) = bounded(settings.queue_frames);
         let (rows, row_queue) = bounded(settings.queue_frames);
@@ -131,23 +127,22 @@ impl Crew {
         depths.add("jobs", move || in_jobs.len() as u64);
         depths.add("bytes_of_files", move || held_files.held());
         depths.add("bytes_of_frames", move || held_frames.held());
-        for worker in 0..settings.decoders() {
-            let decoder = Decoder {
-                jobs: queue.clone(),
-                items: items.clone(),
-                flight: flight.clone(),
-                ledger: Reader::open(&settings.state)?,
-                limits: settings.limits,
-                files: files.clone(),
-                frames: frames.clone(),
-                work: Work::new(&settings.state, &format!("decode-{worker}"), &posts)?,
-                progress: progress.clone(),
-                stop: stop.clone(),
-                space: space.clone(),
-                watched,
-            };
-            spawn("decode", events, move || decoder.run())?;
-        }
+        let mut decoders = Decoders {
+            count: 0,
+            settings: settings.clone(),
+            jobs: queue.clone(),
+            items,
+            flight,
+            files,
+            frames,
+            posts: posts.clone(),
+            progress: progress.clone(),
+            stop: stop.clone(),
+            space: space.clone(),
+            watched,
+            events: events.clone(),
+        };
+        decoders.grow(settings.decoders())?;
         let state = settings.state.clone();
         let (overseer_end, end) = bounded(0);
         let overseer = Overseer {
@@ -173,6 +168,8 @@ impl Crew {
             events: events.clone(),
             alone: Arc::default(),
             jobs: Some(jobs),
+            decoders: Some(decoders),
+            at_work: settings.decoders() + 2,
             feeders: Vec::new(),
             hands: Vec::new(),
             feeding: Arc::default(),
@@ -193,6 +190,10 @@ impl Crew {
         self.feeding = Arc::default();
         self.accesses.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.queue.expect(lanes.iter().map(|lane| lane.name.as_str()));
+        if let Some(decoders) = &mut self.decoders {
+            // One more than there are inboxes: each that stalls holds one.
+            self.at_work += decoders.grow(lanes.len() + 1)?;
+        }
         for lane in lanes {
             let (stop, progress, alone) = (self.feeding.clone(), self.progress.clone(), self.alone.clone());
             let feeder = Feeder::new(lane.clone(), jobs.clone(), stop, progress, suspects, alone);
@@ -213,7 +214,7 @@ impl Crew {
             self.feeders.push(watchful("intake", &format!("in-{}", lane.name), &self.events, work)?);
         }
         if !matches!(intake, Intake::Watch { once: false }) {
-            self.jobs = None;
+            self.expect_no_more();
         }
         Ok(())
     }
@@ -223,9 +224,13 @@ impl Crew {
         let drain_ms = drain.as_millis() as u64;
         self.feeding.stop(drain_ms);
         self.stop.stop(drain_ms);
-        self.jobs = None;
+        self.expect_no_more();
         // Also for those who wait for an inbox that does not answer.
         self.queue.close();
+    }
+
+    fn expect_no_more(&mut self) {
+        (self.jobs, self.decoders) = (None, None);
     }
 
     /// Ends the intake alone, for others to take its place. A feeder whose inbox does not answer ends when it does.
@@ -292,39 +297,4 @@ impl Crew {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
-}
-
-fn spawn(
-    stage: &'static str,
-    events: &UnboundedSender<Ended>,
-    work: impl FnOnce() -> Result<()> + Send + 'static,
-) -> Result<()> {
-    let events = events.clone();
-    let guarded = move || {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
-            .unwrap_or_else(|_| Err(Failure::new(Kind::Internal, format!("the {stage} stage panicked"))));
-        let _ = events.send(Ended { stage, outcome });
-    };
-    thread(stage, guarded).map(drop)
-}
-
-/// Starts a thread that ends the run if it panics: nobody would do its work any more, and nobody would say so.
-fn watchful(
-    stage: &'static str,
-    name: &str,
-    events: &UnboundedSender<Ended>,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>> {
-    let events = events.clone();
-    thread(name, move || {
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
-            let failure = Failure::new(Kind::Internal, format!("a thread of the {stage} panicked"));
-            let _ = events.send(Ended { stage, outcome: Err(failure) });
-        }
-    })
-}
-
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    let started = std::thread::Builder::new().name(name.into()).spawn(work);
-    started.map_err(|error| Failure::new(Kind::Internal, format!("cannot start a thread: {error}")))
 }

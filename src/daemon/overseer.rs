@@ -12,9 +12,9 @@ use tracing::error;
 
 use super::access::{Accesses, Stalled, release};
 use super::condition::{Condition, Reason};
-use super::crew::Ended;
 use super::post::{Doing, Post, Posts};
 use super::progress::Progress;
+use super::threads::Ended;
 use super::work;
 use crate::error::{Failure, Kind};
 

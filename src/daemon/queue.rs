@@ -13,8 +13,6 @@ pub struct Bounds {
     pub files: usize,
     /// Bytes of all files being read; a line has its share, and what is larger than the share passes alone.
     pub bytes: u64,
-    /// Threads that take. A line may have all in its reads but one for each other line.
-    pub workers: usize,
 }
 
 /// Lines of files, one a lane.
@@ -29,6 +27,8 @@ struct Lines {
     lines: Vec<Line>,
     /// The line to be asked first: they take turns.
     next: usize,
+    /// Threads that take. A line may have all in its reads but one for each other line.
+    workers: usize,
     /// Those who may still push.
     feeds: usize,
     closed: bool,
@@ -36,6 +36,8 @@ struct Lines {
 
 struct Line {
     lane: Arc<str>,
+    /// Whether its lane is still there: one that a reload has taken away keeps no thread and no memory from the others.
+    living: bool,
     jobs: VecDeque<Job>,
     /// Files of this line being read.
     reading: usize,
@@ -90,11 +92,21 @@ impl Queue {
     }
 
     /// Makes the lines of lanes before their first files come: a lane must not have all threads because the others are late.
+    /// Lines of other lanes no longer count, but for what they still hold.
     pub fn expect<'a>(&self, lanes: impl IntoIterator<Item = &'a str>) {
         let mut lines = self.lock();
+        lines.lines.iter_mut().for_each(|line| line.living = false);
         for lane in lanes {
-            lines.line(lane);
+            lines.line(lane).living = true;
         }
+        drop(lines);
+        self.changed.notify_all();
+    }
+
+    /// Counts one more thread that takes.
+    pub fn enlist(&self) {
+        self.lock().workers += 1;
+        self.changed.notify_all();
     }
 
     /// Takes no more files; what is queued is still given out.
@@ -117,13 +129,15 @@ impl Lines {
     fn next(&mut self, bounds: &Bounds) -> Option<(usize, Job)> {
         let count = self.lines.len();
         let reading: usize = self.lines.iter().map(|line| line.reading).sum();
-        let idle = self.lines.iter().filter(|line| line.reading == 0).count();
-        let share = bounds.bytes / count.max(1) as u64;
+        let expected = |line: &&Line| line.living || !line.jobs.is_empty();
+        let idle = self.lines.iter().filter(expected).filter(|line| line.reading == 0).count();
+        let sharing = self.lines.iter().filter(|line| expected(line) || line.bytes > 0).count();
+        let share = bounds.bytes / sharing.max(1) as u64;
         let turn = (0..count).map(|step| (self.next + step) % count).find(|&at| {
             let line = &self.lines[at];
             let fits = |job: &Job| line.bytes == 0 || line.bytes.saturating_add(job.stat.size) <= share;
             // One thread is left for each line that reads nothing now.
-            let free = line.reading == 0 || reading + 1 + idle <= bounds.workers;
+            let free = line.reading == 0 || reading + 1 + idle <= self.workers;
             free && line.jobs.front().is_some_and(fits)
         })?;
         self.next = (turn + 1) % count;
@@ -132,7 +146,7 @@ impl Lines {
 
     fn line(&mut self, lane: &str) -> &mut Line {
         let at = self.lines.iter().position(|line| &*line.lane == lane).unwrap_or_else(|| {
-            self.lines.push(Line { lane: lane.into(), jobs: VecDeque::new(), reading: 0, bytes: 0 });
+            self.lines.push(Line { lane: lane.into(), living: true, jobs: VecDeque::new(), reading: 0, bytes: 0 });
             self.lines.len() - 1
         });
         &mut self.lines[at]

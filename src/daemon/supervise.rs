@@ -11,13 +11,14 @@ use tracing::{error, info, warn};
 
 use super::changes;
 use super::condition::Reason;
-use super::crew::{Crew, Ended};
+use super::crew::Crew;
 use super::inboxes::check_inboxes;
 use super::intake::{self, Intake};
 use super::lane::{Lane, Plan};
 use super::progress::{Progress, Summary};
 use super::pulse::{Pulse, notify, patience};
 use super::space::{Measure, Space, disk_of};
+use super::threads::Ended;
 use super::upkeep::Upkeep;
 use super::work;
 use crate::error::{Failure, Kind, Result};
@@ -72,8 +73,6 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
     board.condition.set(Reason::Starting, "models are being loaded and inboxes opened");
     notify(&[NotifyState::Status("starting")]);
     let plans = (orders.load)()?;
-    // One more than there are inboxes: each that stalls holds one.
-    let settings = &Settings { decode_threads: settings.decoders().max(plans.len() + 1), ..settings.clone() };
     if let Intake::Paths(paths) = &orders.intake {
         intake::check_paths(paths)?;
     }
@@ -161,11 +160,10 @@ impl Shift<'_> {
         let mut tick = tokio::time::interval(pace);
         let (mut stopping, mut failure): (Option<Instant>, Option<Failure>) = (None, None);
         let mut pulse = Pulse::new(self.board.clone());
-        let mut at_work = self.settings.decoders() + 2;
         loop {
             tokio::select! {
                 Some(Ended { stage, outcome }) = self.events.recv() => {
-                    at_work -= usize::from(STAGES.contains(&stage) && at_work > 0);
+                    self.crew.at_work -= usize::from(STAGES.contains(&stage) && self.crew.at_work > 0);
                     if let Err(error) = outcome {
                         let hung = error.kind == Kind::Hung;
                         failure.get_or_insert(error);
@@ -179,7 +177,7 @@ impl Shift<'_> {
                         self.crew.stop(Duration::ZERO);
                     }
                     if stage == "write" {
-                        failure = failure.or(self.last_words(at_work).await);
+                        failure = failure.or(self.last_words().await);
                         break;
                     }
                 }
@@ -210,16 +208,16 @@ impl Shift<'_> {
     }
 
     /// How the other stages ended: one that fails lets go of its successor before it says so.
-    async fn last_words(&mut self, mut at_work: usize) -> Option<Failure> {
+    async fn last_words(&mut self) -> Option<Failure> {
         let until = tokio::time::Instant::now() + LAST_WORDS;
-        while at_work > 0 {
+        while self.crew.at_work > 0 {
             let Ok(Some(Ended { stage, outcome })) = tokio::time::timeout_at(until, self.events.recv()).await else {
                 return None;
             };
             if let Err(failure) = outcome {
                 return Some(failure);
             }
-            at_work -= usize::from(STAGES.contains(&stage));
+            self.crew.at_work -= usize::from(STAGES.contains(&stage));
         }
         None
     }

@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounde
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
-use super::crew::Ended;
 use super::space::Space;
+use super::threads::Ended;
 use crate::disk::is_given_up;
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::Ledger;

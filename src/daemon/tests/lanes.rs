@@ -1,6 +1,6 @@
 //! Lanes that share the workers and the memory.
 
-use super::queue::{Bounds, Queue, Refused};
+use super::queue::{Bounds, Feed, Queue, Refused};
 use super::stages::{Feedback, Job};
 use super::*;
 use crate::watch::Stat;
@@ -26,6 +26,13 @@ fn job(lane: &Arc<Lane>, name: &str, size: u64) -> Job {
     }
 }
 
+/// A queue with so many threads to take from it.
+fn lines(files: usize, bytes: u64, workers: usize) -> (Arc<Queue>, Feed) {
+    let (queue, feed) = Queue::new(Bounds { files, bytes });
+    (0..workers).for_each(|_| queue.enlist());
+    (queue, feed)
+}
+
 const SOON: Duration = Duration::from_millis(1);
 
 #[test]
@@ -33,7 +40,7 @@ fn a_lane_whose_reads_do_not_end_leaves_a_worker_to_the_others() {
     let state = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(state.path()).unwrap();
     let (slow, quick) = (lane("slow", &mut ledger), lane("quick", &mut ledger));
-    let (queue, feed) = Queue::new(Bounds { files: 4, bytes: 1 << 20, workers: 3 });
+    let (queue, feed) = lines(4, 1 << 20, 3);
     for index in 0..4 {
         assert!(feed.push(job(&slow, &index.to_string(), 10), SOON).is_ok());
     }
@@ -58,7 +65,7 @@ fn a_lane_whose_reads_do_not_end_leaves_a_worker_to_the_others() {
 fn a_lane_does_not_get_all_workers_because_it_comes_first() {
     let state = tempfile::tempdir().unwrap();
     let slow = lane("slow", &mut Ledger::open(state.path()).unwrap());
-    let (queue, feed) = Queue::new(Bounds { files: 4, bytes: 1 << 20, workers: 2 });
+    let (queue, feed) = lines(4, 1 << 20, 2);
     queue.expect(["slow", "quick"]);
     for name in ["1", "2"] {
         assert!(feed.push(job(&slow, name, 10), SOON).is_ok());
@@ -73,11 +80,31 @@ fn a_lane_does_not_get_all_workers_because_it_comes_first() {
 }
 
 #[test]
+fn a_lane_that_a_reload_takes_away_keeps_no_worker_and_a_new_worker_is_used() {
+    let state = tempfile::tempdir().unwrap();
+    let slow = lane("slow", &mut Ledger::open(state.path()).unwrap());
+    for freed in [|queue: &Queue| queue.expect(["slow"]), |queue: &Queue| queue.enlist()] {
+        let (queue, feed) = lines(4, 1 << 20, 2);
+        queue.expect(["slow", "quick"]);
+        for name in ["1", "2"] {
+            assert!(feed.push(job(&slow, name, 10), SOON).is_ok());
+        }
+        let _held = queue.take().unwrap();
+        let other = queue.clone();
+        let waiting = std::thread::spawn(move || other.take().is_some());
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(!waiting.is_finished());
+        freed(&queue);
+        assert!(waiting.join().unwrap());
+    }
+}
+
+#[test]
 fn large_files_of_one_lane_wait_for_each_other_and_for_nobody_else() {
     let state = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(state.path()).unwrap();
     let (large, small) = (lane("large", &mut ledger), lane("small", &mut ledger));
-    let (queue, feed) = Queue::new(Bounds { files: 9, bytes: 1000, workers: 9 });
+    let (queue, feed) = lines(9, 1000, 9);
     for (lane, size) in [(&large, 1000), (&large, 1000), (&small, 10), (&small, 10)] {
         assert!(feed.push(job(lane, "a", size), SOON).is_ok());
     }
