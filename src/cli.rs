@@ -68,6 +68,8 @@ pub enum Command {
     Train(commands::train::Args),
     /// Measure a model against labelled images.
     Evaluate(commands::evaluate::Args),
+    /// Train and measure a classifier of known kinds of anomaly.
+    Classify(commands::classify::Args),
     /// How probable held-out images are under a model: -ELBO and the importance-weighted bound.
     Evidence(commands::evidence::Args),
     /// The versions of the models: list, compare, promote, roll back, prune.

@@ -18,6 +18,7 @@ pub mod model;
 pub mod stats;
 
 pub mod calibrate;
+pub mod classify;
 pub mod components;
 pub mod detector;
 pub mod evaluate;

@@ -6,8 +6,9 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::calibrate::Calibration;
+use crate::classify::{Classifier, Named};
 use crate::components::Component;
-use crate::detector::Detector;
+use crate::detector::{Detector, Examined};
 use crate::error::{Failure, Result};
 use crate::measure::anomaly_map;
 use crate::model::device;
@@ -48,6 +49,8 @@ pub struct Verdict {
     pub extrapolated: bool,
     /// Latent mean (the most anomalous tile's for a tiled frame).
     pub latent_mean: Vec<f32>,
+    /// What a flagged frame shows, by the pipeline's classifier; `None` where it has none, or the frame is not flagged.
+    pub named: Option<Named>,
     /// The tiles that stand out, highest first; empty for an untiled or unflagged frame.
     pub tiles: Vec<FlaggedTile>,
     /// Pictures of a frame that is flagged or whose denoised image is kept.
@@ -95,19 +98,22 @@ pub struct Scorer {
     identity: Identity,
     detector: Detector,
     calibration: Calibration,
+    classifier: Option<Classifier>,
 }
 
 impl Scorer {
-    /// Loads the version that `models/<name>/current` names and checks that it fits the pipeline.
+    /// Loads the version that `models/<name>/current` names and the pipeline's classifier, where it has one, and checks that
+    /// they fit the pipeline.
     ///
     /// # Errors
     /// [`crate::error::Kind::Model`] when there is none, it is damaged or was made for another input, model or score;
     /// [`crate::error::Kind::Data`] when its calibration cannot support the pipeline's alpha.
     pub fn load(pipeline: &Pipeline, models: &Path, device: &str) -> Result<Self> {
-        Self::of(pipeline, store::load(models, pipeline)?, device)
+        let classifier = Classifier::load(models, pipeline, device::pick(device)?)?;
+        Ok(Self { classifier, ..Self::of(pipeline, store::load(models, pipeline)?, device)? })
     }
 
-    /// The same of a version that was loaded.
+    /// The same of a version that was loaded, without a classifier.
     ///
     /// # Errors
     /// Those of [`Scorer::load`].
@@ -124,7 +130,7 @@ impl Scorer {
             pipeline_digest: pipeline.digest.clone(),
         };
         let detector = Detector::load(&pipeline.spec, version, device::pick(device)?)?;
-        Ok(Self { pipeline: pipeline.clone(), identity, detector, calibration })
+        Ok(Self { pipeline: pipeline.clone(), identity, detector, calibration, classifier: None })
     }
 
     /// By what frames are judged.
@@ -140,6 +146,22 @@ impl Scorer {
     /// The model and its frozen score.
     pub fn detector(&mut self) -> &mut Detector {
         &mut self.detector
+    }
+
+    /// Of frames that would be flagged, the corner of the most anomalous tile.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] when the device fails.
+    pub fn flagged_corners(&mut self, frames: &[&Prepared]) -> Result<Vec<Option<(usize, usize)>>> {
+        let (spec, threshold) = (&self.pipeline.spec.score, self.calibration.threshold());
+        let examined = self.detector.examine(frames)?;
+        let tails = &self.detector.fitted.tails;
+        let corner = |(frame, examined): (&&Prepared, &Examined)| {
+            let flagged = tails.frame_score(&examined.tiles, spec) > threshold;
+            let scores: Vec<f64> = examined.tiles.iter().map(|tile| tails.tile_score(tile, spec)).collect();
+            flagged.then(|| frame.tiles[worst(&scores)])
+        };
+        Ok(frames.iter().zip(&examined).map(corner).collect())
     }
 
     /// Judges frames, in order. Frames are batched on the device, tiles of several frames together.
@@ -162,7 +184,7 @@ impl Scorer {
         let (p_value, extrapolated) = self.calibration.p_value(score);
         let is_anomaly = score > self.calibration.threshold();
         let tile_scores: Vec<f64> = tiles.iter().map(|tile| tails.tile_score(tile, score_spec)).collect();
-        let worst = (0..tiles.len()).max_by(|&a, &b| tile_scores[a].total_cmp(&tile_scores[b])).unwrap_or(0);
+        let worst = worst(&tile_scores);
         let keep = match self.pipeline.spec.report.denoised {
             Keep::All => true,
             Keep::Flagged | Keep::None => is_anomaly,
@@ -176,9 +198,19 @@ impl Scorer {
             is_anomaly,
             extrapolated,
             latent_mean: latents.into_iter().nth(worst).unwrap_or_default(),
+            named: if is_anomaly { self.name(frame, frame.tiles[worst])? } else { None },
             tiles: if is_anomaly { self.flagged_tiles(frame, &tile_scores) } else { Vec::new() },
             maps: if keep { Some(self.draw(frame)?) } else { None },
         })
+    }
+
+    /// What the classifier says of a tile.
+    fn name(&self, frame: &Prepared, corner: (usize, usize)) -> Result<Option<Named>> {
+        let Some(classifier) = &self.classifier else { return Ok(None) };
+        let size = self.pipeline.spec.input.size;
+        let mut tile = vec![0.0; frame.channels * size * size];
+        frame.copy_tile(corner, size, &mut tile);
+        Ok(classifier.name(&tile)?.pop())
     }
 
     /// The tiles that stand out, highest first; the highest of all is always among them.
@@ -234,6 +266,11 @@ impl Scorer {
         let input = frame.pixels.par_iter().map(|&value| scaling.unscale(value)).collect();
         Ok(Maps { width, height, channels, input, denoised, anomaly })
     }
+}
+
+/// The place of the highest score.
+fn worst(scores: &[f64]) -> usize {
+    (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0)
 }
 
 /// How many of the distinct starts cover each place of a length.

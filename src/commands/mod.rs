@@ -2,6 +2,7 @@
 
 mod cells;
 pub mod check;
+pub mod classify;
 pub mod compact;
 pub mod completions;
 pub mod demo;
@@ -51,6 +52,7 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Train(args) => train::run(&args, settings),
         Command::Evaluate(args) => evaluate::run(&args, settings),
         Command::Generate(args) => generate::run(&args, settings),
+        Command::Classify(args) => classify::run(&args, settings),
         Command::Evidence(args) => evidence::run(&args, settings),
         Command::Models(args) => models::run(&args, settings),
         Command::Simulate(args) => simulate::run(&args, settings),

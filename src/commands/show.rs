@@ -102,10 +102,21 @@ fn captions(rows: &DataFrame, row: usize, tiles: usize) -> Vec<String> {
         string(rows, "model_version", row),
         moment(&string(rows, "scored_at", row))
     );
+    let mut first = format!("{score}   p = {}   alpha = {}", p_text(number(rows, "p_value", row)), value("alpha"));
+    if let Some(kind) = kind(rows, row) {
+        first.push_str(&format!("   kind {kind}"));
+    }
     if tiles > 0 {
         second.push_str(&format!("   {tiles} tile{} outlined", if tiles == 1 { "" } else { "s" }));
     }
-    vec![format!("{score}   p = {}   alpha = {}", p_text(number(rows, "p_value", row)), value("alpha")), second]
+    vec![first, second]
+}
+
+/// What the classifier says of a row, for people; `None` where there was none.
+pub fn kind(rows: &DataFrame, row: usize) -> Option<String> {
+    let probability = number(rows, "kind_probability", row)?;
+    let kind = string(rows, "kind", row);
+    Some(if kind.is_empty() { "unknown".into() } else { format!("{kind} ({:.0} %)", 100.0 * probability) })
 }
 
 /// A time to the second, for people.

@@ -77,6 +77,7 @@ impl Tables {
             self.extras.push(AnomalyExtra {
                 latent_mean: row.verdict.latent_mean.clone(),
                 tiles: row.verdict.tiles.clone(),
+                named: row.verdict.named.clone(),
                 pictures: pictures.map(|(_, all)| all),
             });
             self.anomalies.push(row.clone());

@@ -75,6 +75,7 @@ fn verdict(frame: &Prepared) -> Verdict {
         is_anomaly,
         extrapolated: false,
         latent_mean: vec![score as f32, -1.0],
+        named: None,
         tiles: Vec::new(),
         maps: is_anomaly.then_some(maps),
     }

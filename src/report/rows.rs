@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::classify::Named;
 use crate::draw::png::Png16;
 use crate::score::{FlaggedTile, Identity, Verdict};
 use crate::watch::Stat;
@@ -42,6 +43,8 @@ pub struct AnomalyExtra {
     pub latent_mean: Vec<f32>,
     /// Tiles that stand out.
     pub tiles: Vec<FlaggedTile>,
+    /// What the pipeline's classifier says; `None` where it has none.
+    pub named: Option<Named>,
     /// Input, denoised image and anomaly map.
     pub pictures: Option<[Png16; 3]>,
 }

@@ -74,7 +74,7 @@ pub fn scores(rows: &[ScoreRow]) -> PolarsResult<DataFrame> {
     frame(rows.len(), score_columns(rows)?)
 }
 
-/// The columns of `anomalies`: those of `scores`, latent mean, tiles and pictures. One extra a row.
+/// The columns of `anomalies`: those of `scores`, latent mean, tiles, pictures and kind. One extra a row.
 ///
 /// # Errors
 /// A fault of polars.
@@ -90,7 +90,19 @@ pub fn anomalies(rows: &[ScoreRow], extras: &[AnomalyExtra]) -> PolarsResult<Dat
         columns.push(column(&format!("{name}_offset"), pick(&pictures, |picture| picture.map(|it| it.offset))));
         columns.push(column(&format!("{name}_scale"), pick(&pictures, |picture| picture.map(|it| it.scale))));
     }
+    columns.extend(kind_columns(extras));
     frame(rows.len(), columns)
+}
+
+/// What a classifier says: no kind below its floor, nothing at all without one.
+fn kind_columns(extras: &[AnomalyExtra]) -> [Series; 3] {
+    let named = |extra: &AnomalyExtra| extra.named.clone();
+    let all = pick(extras, named);
+    [
+        column("kind", pick(&all, |named| named.as_ref().and_then(|named| named.kind.as_deref()))),
+        column("kind_probability", pick(&all, |named| named.as_ref().map(|named| named.probability))),
+        column("classifier_version", pick(&all, |named| named.as_ref().map(|named| named.version.as_str()))),
+    ]
 }
 
 /// The columns of `denoised`.
@@ -245,6 +257,23 @@ fn lists_of(name: &str, lists: &[Series], item: DataType) -> PolarsResult<Series
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classify::Named;
+
+    #[test]
+    fn a_kind_is_null_where_there_is_no_classifier_and_below_its_floor() {
+        let named = |kind: Option<&str>| {
+            Some(Named { kind: kind.map(Into::into), probability: 0.75, version: "0001-ab".into() })
+        };
+        let extra = |named| AnomalyExtra { latent_mean: Vec::new(), tiles: Vec::new(), named, pictures: None };
+        let [kind, probability, version] =
+            kind_columns(&[extra(named(Some("trail"))), extra(named(None)), extra(None)]);
+        assert_eq!(kind.str().unwrap().iter().collect::<Vec<_>>(), [Some("trail"), None, None]);
+        assert_eq!(probability.f64().unwrap().iter().collect::<Vec<_>>(), [Some(0.75), Some(0.75), None]);
+        assert_eq!(version.str().unwrap().iter().collect::<Vec<_>>(), [Some("0001-ab"), Some("0001-ab"), None]);
+        // A table of nothing but nulls has the columns' types all the same: readers merge parts by them.
+        let [kind, probability, _] = kind_columns(&[extra(None)]);
+        assert_eq!((kind.dtype(), probability.dtype()), (&DataType::String, &DataType::Float64));
+    }
 
     #[test]
     fn empty_tables_have_every_column() {

@@ -2,7 +2,8 @@
 //!
 //! Scores to promises: [`conformal`] (p-values, certified thresholds), [`gpd`] and [`tail`] (what one component's value is
 //! worth, and estimates beyond the sample). Vectors to distances: [`gaussian`], [`knn`], [`regression`]. Verdicts to
-//! figures: [`metrics`]; samples to a verdict: [`two_sample`], [`paired`]. Statistics are in f64; only the products over many vectors are in f32.
+//! figures: [`metrics`], [`classes`]; samples to a verdict: [`two_sample`], [`paired`]. Statistics are in f64; only the products
+//! over many vectors are in f32.
 
 pub mod conformal;
 pub mod gpd;
@@ -13,6 +14,7 @@ pub mod knn;
 pub mod outlier;
 pub mod regression;
 
+pub mod classes;
 pub mod metrics;
 pub mod paired;
 pub mod two_sample;

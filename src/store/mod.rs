@@ -35,6 +35,8 @@ const WEIGHTS: &str = "weights.safetensors";
 const REFERENCE: &str = "reference.msgpack";
 const CALIBRATION: &str = "calibration.parquet";
 const CURRENT: &str = "current";
+/// The folder of a pipeline's classifiers, beside its versions: see [`crate::classify::card`].
+pub const CLASSIFIER: &str = "classifier";
 const HISTORY: &str = "history.toml";
 
 /// The folder of a pipeline's versions.

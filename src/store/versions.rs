@@ -8,7 +8,7 @@ use chrono::{SubsecRound, Utc};
 
 use super::history::{Entry, Event, History};
 use super::verdict::Verdict;
-use super::{CURRENT, HISTORY, home, load};
+use super::{CLASSIFIER, CURRENT, HISTORY, home, load};
 use crate::error::{Failure, Kind, Result};
 
 /// The name of the version in use; `None` where there is none.
@@ -41,7 +41,7 @@ pub fn names(home: &Path) -> Result<Vec<String>> {
     };
     let folders = entries.flatten().filter(|entry| entry.path().is_dir());
     let names = folders.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    let mut names: Vec<String> = names.filter(|name| !name.starts_with('.') && name != CLASSIFIER).collect();
     names.sort();
     Ok(names)
 }

@@ -1,5 +1,6 @@
 //! Plots as SVG (text stays text, so no font is needed here): loss curves, ROC, score histograms, confusion matrix.
 
+mod classes;
 mod confusion;
 mod histogram;
 mod loss;
@@ -9,6 +10,7 @@ use std::fmt::Display;
 
 use plotters::prelude::*;
 
+pub use self::classes::{classes_svg, classes_text};
 pub use self::confusion::{confusion_svg, confusion_text};
 pub use self::histogram::score_histogram_svg;
 pub use self::loss::{EpochPoint, loss_svg};

@@ -1,0 +1,80 @@
+//! Known kinds of anomaly by name: a classifier beside a pipeline's model, asked about frames that were flagged.
+//!
+//! ```text
+//! labelled frames ─> set ─> fit (chain of layers) ─> temperature, floor ─> card ─> models/<pipeline>/classifier/<version>/
+//! flagged frame ──> its most anomalous tile ──> Classifier ──> kind and probability, or no kind below the floor
+//! ```
+
+pub mod card;
+pub mod design;
+pub mod figures;
+pub mod fit;
+pub mod lens;
+pub mod lesson;
+pub mod set;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::model::{Device, FeedForward};
+use crate::pipeline::Pipeline;
+use crate::stats::classes::{largest, softmax};
+use card::Card;
+
+/// What a classifier says of a tile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named {
+    /// The kind; `None` where its probability is below the classifier's floor: unknown, never a guess.
+    pub kind: Option<String>,
+    /// Probability of the most probable kind, calibrated on validation.
+    pub probability: f64,
+    /// The classifier's version.
+    pub version: String,
+}
+
+/// A classifier, ready to name.
+pub struct Classifier {
+    /// What it is and how well it does.
+    pub card: Card,
+    network: FeedForward,
+}
+
+impl Classifier {
+    /// The current classifier of a pipeline; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Model`] when it is damaged, or was made for another input.
+    pub fn load(models: &Path, pipeline: &Pipeline, device: Device) -> Result<Option<Self>> {
+        let Some((card, weights)) = card::load(models, pipeline)? else { return Ok(None) };
+        let chain = card.design.chain(&card.input, card.classes.len())?;
+        let network = FeedForward::load(chain, &weights, device)?;
+        Ok(Some(Self { card, network }))
+    }
+
+    /// Logits of tiles `[N, C, S, S]` in the model's units, `[N, classes]`.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] when the device fails.
+    pub fn logits(&self, tiles: &[f32]) -> Result<Vec<f32>> {
+        let mut x = tiles.to_vec();
+        self.card.lens.apply(&mut x, self.card.input.size);
+        self.network.forward(&x)
+    }
+
+    /// Names tiles `[N, C, S, S]` in the model's units.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] when the device fails.
+    pub fn name(&self, tiles: &[f32]) -> Result<Vec<Named>> {
+        let logits = self.logits(tiles)?;
+        let name = |row: &[f32]| {
+            let (class, probability) = largest(&softmax(row, self.card.answer.temperature));
+            let kind = (probability >= self.card.answer.floor).then(|| self.card.classes[class].clone());
+            Named { kind, probability, version: self.card.version.clone() }
+        };
+        Ok(logits.chunks_exact(self.card.classes.len()).map(name).collect())
+    }
+}

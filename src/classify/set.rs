@@ -1,0 +1,117 @@
+//! Labelled frames: which kind each is, and which of its tiles is looked at.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::error::{Failure, Kind, Result};
+use crate::prepare::Prepared;
+use crate::score::Scorer;
+use crate::train::data::{Sample, Samples};
+
+/// Frames examined at once.
+const FRAMES_AT_ONCE: usize = 64;
+
+/// Frames with their kinds.
+#[derive(Debug, Default)]
+pub struct Labelled {
+    /// The frames.
+    pub frames: Vec<Sample>,
+    /// The kind of each.
+    pub kinds: Vec<String>,
+    /// The top-left corner of the tile that stands for each.
+    pub corners: Vec<(usize, usize)>,
+    /// What was left out.
+    pub left: Left,
+}
+
+/// Frames that were left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Left {
+    /// Could not be read or prepared.
+    pub rejected: usize,
+    /// Have no label.
+    pub unlabelled: usize,
+    /// Copies of others.
+    pub copies: usize,
+    /// Of a tiled pipeline: not flagged by its model, so that no classifier would be asked.
+    pub unflagged: usize,
+}
+
+impl Labelled {
+    /// Keeps the frames that `kind` knows, and chooses their tiles. With a scorer (a tiled pipeline's) the most anomalous tile of each flagged frame
+    /// stands for it, as in use; without, a frame is its tile.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] when nothing is left; [`Kind::Internal`] when the device fails.
+    pub fn gather(
+        samples: Samples,
+        kind: &dyn Fn(&Sample) -> Option<String>,
+        scorer: Option<&mut Scorer>,
+    ) -> Result<Self> {
+        let mut labelled =
+            Self { left: Left { rejected: samples.rejected.len(), ..Left::default() }, ..Self::default() };
+        let mut seen = HashSet::new();
+        for sample in samples.frames {
+            match kind(&sample) {
+                None => labelled.left.unlabelled += 1,
+                Some(_) if !seen.insert(sample.digest) => labelled.left.copies += 1,
+                Some(kind) => {
+                    labelled.kinds.push(kind);
+                    labelled.frames.push(sample);
+                }
+            }
+        }
+        match scorer {
+            None => labelled.corners = vec![(0, 0); labelled.frames.len()],
+            Some(scorer) => labelled.look(scorer)?,
+        }
+        if labelled.frames.is_empty() {
+            return Err(Failure::new(Kind::Data, format!("no frame has a kind: {}", labelled.left))
+                .hint("kinds are folders (DIR/KIND/frame) or --labels FILE with the columns file and kind"));
+        }
+        Ok(labelled)
+    }
+
+    /// Keeps the flagged frames, with their most anomalous tiles.
+    fn look(&mut self, scorer: &mut Scorer) -> Result<()> {
+        let mut corners = Vec::with_capacity(self.frames.len());
+        for some in self.frames.chunks(FRAMES_AT_ONCE) {
+            let prepared: Vec<&Prepared> = some.iter().map(|sample| &sample.prepared).collect();
+            corners.extend(scorer.flagged_corners(&prepared)?);
+        }
+        let flagged: Vec<bool> = corners.iter().map(Option::is_some).collect();
+        self.left.unflagged = flagged.iter().filter(|&&is| !is).count();
+        let (mut keep_frame, mut keep_kind) = (flagged.iter(), flagged.iter());
+        self.frames.retain(|_| keep_frame.next() == Some(&true));
+        self.kinds.retain(|_| keep_kind.next() == Some(&true));
+        self.corners = corners.into_iter().flatten().collect();
+        Ok(())
+    }
+
+    /// The kinds, sorted.
+    pub fn classes(&self) -> Vec<String> {
+        self.kinds.iter().cloned().collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
+    /// The tile that stands for a frame, `[C, size, size]`.
+    pub fn tile(&self, at: usize, size: usize) -> Vec<f32> {
+        let prepared = &self.frames[at].prepared;
+        let mut tile = vec![0.0; prepared.channels * size * size];
+        prepared.copy_tile(self.corners[at], size, &mut tile);
+        tile
+    }
+}
+
+impl std::fmt::Display for Left {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counts = [
+            (self.rejected, "rejected"),
+            (self.unlabelled, "without a label"),
+            (self.copies, "copies of others"),
+            (self.unflagged, "not flagged by the pipeline's model"),
+        ];
+        let said: Vec<String> =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        if said.is_empty() { write!(f, "none left out") } else { write!(f, "{}", said.join(", ")) }
+    }
+}
