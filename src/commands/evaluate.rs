@@ -169,16 +169,17 @@ fn draw(
     let anomalous = combined(&mut anomalous.values().flatten());
     std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
     let title = format!("model {}", evaluation.model_version);
-    let curve = RocCurve {
-        name: "combined score".into(),
-        points: roc_curve(&normal, &anomalous).iter().map(|point| (point.false_alarm_rate, point.recall)).collect(),
-        auroc: evaluation.combined.auroc.unwrap_or(f64::NAN),
-    };
-    for (name, svg) in [
-        ("roc.svg", plot::roc_svg(&title, &[curve], Some(evaluation.alpha))?),
+    let mut plots = vec![
         ("scores.svg", plot::score_histogram_svg(&title, &normal, &anomalous, evaluation.threshold)?),
         ("confusion.svg", plot::confusion_svg(&title, &evaluation.confusion)?),
-    ] {
+    ];
+    if let Some(auroc) = evaluation.combined.auroc {
+        let points = roc_curve(&normal, &anomalous);
+        let points = points.iter().map(|point| (point.false_alarm_rate, point.recall)).collect();
+        let curve = RocCurve { name: "combined score".into(), points, auroc };
+        plots.push(("roc.svg", plot::roc_svg(&title, &[curve], Some(evaluation.alpha))?));
+    }
+    for (name, svg) in plots {
         let path = folder.join(name);
         std::fs::write(&path, svg).map_err(|error| Failure::io(&path, error))?;
     }
@@ -201,6 +202,9 @@ fn print(evaluation: &Evaluation) {
     println!("recall at alpha    {} (alpha {})", number(evaluation.recall_at_alpha), evaluation.alpha);
     println!("false-alarm rate   {} (95 % interval {low:.4} to {high:.4})", number(evaluation.false_alarm_rate));
     println!("\n{}", plot::confusion_text(&evaluation.confusion));
+    if evaluation.anomalous == 0 {
+        return;
+    }
     println!("{:<28} {:>8} {:>8}", "component", "auroc", "ap");
     for (name, figures) in &evaluation.components {
         println!("{name:<28} {:>8} {:>8}", number(figures.auroc), number(figures.average_precision));

@@ -37,13 +37,13 @@ pub struct Manifest {
     pub data: Data,
     /// BLAKE3 of the version's files, hex.
     pub digests: Digests,
-    /// Every epoch.
-    pub history: History,
     /// How the weights were fitted, with what the command line overrode; none in versions that did not record it.
     pub training: Option<Training>,
     /// What each declared transformation does to the scores of validation frames.
     #[serde(default)]
     pub symmetries: Vec<Symmetry>,
+    /// Every epoch.
+    pub history: History,
     /// The pipeline file's text.
     pub pipeline: String,
 }

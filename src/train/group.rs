@@ -1,6 +1,6 @@
 //! Frames that belong together: one night or run never stands on both sides of a split.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -27,9 +27,23 @@ impl Groups {
     /// # Errors
     /// [`Kind::Data`] naming a file without a group and how many there are.
     pub fn of<'a>(files: impl Iterator<Item = &'a Path>, group: &Group, limits: &Limits) -> Result<Self> {
-        let mut files: Vec<&Path> = files.collect();
-        files.sort_unstable();
-        files.dedup();
+        let files = distinct(files);
+        let groups = Self::find(files.iter().copied(), group, limits)?;
+        let without: Vec<&&Path> = files.iter().filter(|file| groups.get(file).is_none()).collect();
+        if let Some(first) = without.first() {
+            let (count, all) = (without.len(), files.len());
+            let message = format!("{}: in no group by {group}, as {count} of {all} files", first.display());
+            return Err(Failure::new(Kind::Data, message).hint("change training.group so that every file is in one"));
+        }
+        Ok(groups)
+    }
+
+    /// The same, but files may be in no group.
+    ///
+    /// # Errors
+    /// [`Kind::Settings`] for an expression that is none.
+    pub fn find<'a>(files: impl Iterator<Item = &'a Path>, group: &Group, limits: &Limits) -> Result<Self> {
+        let files = distinct(files);
         let found: Vec<Option<String>> = match group {
             Group::Path(expression) => {
                 let expression = Regex::new(expression)
@@ -38,21 +52,26 @@ impl Groups {
             }
             Group::Fits(keyword) => files.par_iter().map(|file| keyword_of(file, keyword, limits)).collect(),
         };
-        let without: Vec<&&Path> =
-            files.iter().zip(&found).filter(|(_, group)| group.is_none()).map(|(file, _)| file).collect();
-        if let Some(first) = without.first() {
-            let (count, all) = (without.len(), files.len());
-            let message = format!("{}: in no group by {group}, as {count} of {all} files", first.display());
-            return Err(Failure::new(Kind::Data, message).hint("change training.group so that every file is in one"));
-        }
         let of = files.into_iter().zip(found).filter_map(|(file, group)| Some((file.to_path_buf(), group?)));
         Ok(Self { of: of.collect() })
+    }
+
+    /// The names of all groups.
+    pub fn names(&self) -> HashSet<&str> {
+        self.of.values().map(String::as_str).collect()
     }
 
     /// The group of a file; none where it was not among those looked up.
     pub fn get(&self, file: &Path) -> Option<&str> {
         self.of.get(file).map(String::as_str)
     }
+}
+
+fn distinct<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<&'a Path> {
+    let mut files: Vec<&Path> = files.collect();
+    files.sort_unstable();
+    files.dedup();
+    files
 }
 
 fn matched(expression: &Regex, file: &Path) -> Option<String> {

@@ -79,6 +79,7 @@ pub fn train(
     // A copy adds nothing, and two copies of a calibration frame would count as two; one of a test frame would be a leak.
     let mut seen: HashSet<_> = job.test.frames.iter().map(|frame| frame.digest.clone()).collect();
     samples.frames.retain(|sample| seen.insert(sample.digest.to_hex().to_string()));
+    leave_sealed_groups(&mut samples, &job.test, spec)?;
     samples.digest = data::digest_of(&samples.frames);
     let (parts, groups) = part(&samples.frames, spec)?;
     let frames = &samples.frames;
@@ -93,6 +94,7 @@ pub fn train(
     let draft = Draft::start(job.models, &job.pipeline.name)?;
     model.save(&draft.weights(), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
     pictures::draw_history(&draft.folder, &job.pipeline.name, &history, spec.model.beta)?;
+    pictures::draw_augmentation(&draft.folder, &job.pipeline.name, frames, &train, spec)?;
     let (parameters, sparsity) = (model.parameter_count(), model.sparsity()?);
     let mut detector = freeze(model, frames, (&train, &parts.validation), job.pipeline)?;
     pictures::draw_reconstructions(&draft.folder, &job.pipeline.name, &mut detector, frames, &parts.validation)?;
@@ -130,6 +132,21 @@ pub fn train(
         history,
         pipeline: job.pipeline.text.clone(),
     })
+}
+
+/// Takes out frames of the nights or runs that were given for test.
+fn leave_sealed_groups(samples: &mut Samples, test: &seal::Given, spec: &crate::pipeline::Spec) -> Result<()> {
+    let Some(group) = spec.training.group.as_ref().filter(|_| !test.frames.is_empty()) else { return Ok(()) };
+    let limits = Limits::default();
+    let sealed = Groups::find(test.frames.iter().map(|frame| frame.file.as_path()), group, &limits)?;
+    let own = Groups::find(samples.frames.iter().map(|sample| sample.source.as_path()), group, &limits)?;
+    let (sealed, before) = (sealed.names(), samples.frames.len());
+    samples.frames.retain(|sample| own.get(&sample.source).is_none_or(|group| !sealed.contains(group)));
+    let left_out = before - samples.frames.len();
+    if left_out > 0 {
+        tracing::warn!(left_out, "training frames of groups that are sealed for test are left out");
+    }
+    Ok(())
 }
 
 /// The parts of the data, by group where the pipeline names one, and how many groups each has.

@@ -2,18 +2,23 @@
 
 use std::path::Path;
 
+use super::augment::Augmenter;
 use super::data::Sample;
 use super::fit::History;
+use super::fit::{TileRef, evenly};
 use crate::detector::Detector;
 use crate::draw::Values;
 use crate::draw::colour::{BLUE, GREEN};
 use crate::draw::plot::{EpochPoint, loss_svg};
 use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail};
 use crate::error::{Failure, Result};
+use crate::pipeline::Spec;
 use crate::prepare::Prepared;
 
 /// Pairs on the contact sheet.
 const PAIRS: usize = 15;
+/// Tiles a transformation is shown on.
+const AUGMENTED: usize = 3;
 
 /// Writes `loss.svg`.
 ///
@@ -69,6 +74,39 @@ pub fn draw_reconstructions(
         legend: vec![(BLUE, "input".into()), (GREEN, "reconstruction".into())],
     };
     write(&folder.join("reconstructions.png"), &contact_sheet(&heading, &tiles, 6))
+}
+
+/// Writes `augmentation.png`: for each declared transformation a row of training tiles, the first of each pair untouched.
+/// Nothing where none is declared.
+///
+/// # Errors
+/// [`crate::error::Kind::Io`] naming the file.
+pub fn draw_augmentation(folder: &Path, name: &str, frames: &[Sample], train: &[TileRef], spec: &Spec) -> Result<()> {
+    let (size, channels) = (spec.input.size, spec.input.channels);
+    let mut tiles = Vec::new();
+    for (key, augment) in spec.training.augment.declared() {
+        let Some(augmenter) = Augmenter::examining(&augment, spec) else { continue };
+        for (number, tile) in evenly(train, AUGMENTED).iter().take(AUGMENTED).enumerate() {
+            let frame = &frames[tile.sample].prepared;
+            let corner = frame.tiles[tile.tile];
+            let (mut before, mut after) = (vec![0.0; channels * size * size], vec![0.0; channels * size * size]);
+            frame.copy_tile(corner, size, &mut before);
+            augmenter.tile(frame, corner, number as u64, &mut after);
+            for (pixels, caption, border) in [(before, "as it is", BLUE), (after, key, GREEN)] {
+                let values = Values { width: size, height: size, channels, pixels: &pixels };
+                tiles.push(Tile { image: thumbnail(values, &[]), caption: vec![caption.into()], border });
+            }
+        }
+    }
+    if tiles.is_empty() {
+        return Ok(());
+    }
+    let heading = Heading {
+        title: format!("{name}: training tiles as they might as well have been taken"),
+        lines: vec!["each declared transformation alone; each picture stretched by its own percentiles".into()],
+        legend: vec![(BLUE, "as it is".into()), (GREEN, "transformed".into())],
+    };
+    write(&folder.join("augmentation.png"), &contact_sheet(&heading, &tiles, 2 * AUGMENTED))
 }
 
 /// The frame with a single tile of it left to do: another one each time, so that a sheet of large frames shows variety.

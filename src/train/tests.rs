@@ -25,13 +25,18 @@ fn digits() -> Pipeline {
 }
 
 fn fitted(pipeline: &Pipeline, samples: Samples) -> Result<Manifest> {
+    fitted_beside(pipeline, samples, seal::Given::default())
+}
+
+/// The same with frames sealed for test.
+fn fitted_beside(pipeline: &Pipeline, samples: Samples, test: seal::Given) -> Result<Manifest> {
     let models = tempfile::tempdir().unwrap();
     let job = Job {
         pipeline,
         given: &[],
         sources: &[],
         start: None,
-        test: Default::default(),
+        test,
         models: models.path(),
         command: "anomalyd train".into(),
     };
@@ -100,7 +105,7 @@ fn a_six_upside_down_is_no_six() {
 #[test]
 fn groups_are_never_divided_and_too_few_are_named() {
     let mut pipeline = digits();
-    pipeline.spec.training.group = Some(crate::pipeline::Group::Path(r"^night-\d+".into()));
+    pipeline.spec.training.group = Some(crate::pipeline::Group::Path(r"night-\d+/".into()));
     pipeline.spec.training.epochs = 1;
     let frames = |nights: usize| -> Samples {
         let of = |id: usize| Sample { source: format!("night-{}/{id}.png", id % nights).into(), ..six(id) };
@@ -110,6 +115,10 @@ fn groups_are_never_divided_and_too_few_are_named() {
     let groups = manifest.data.groups.unwrap();
     assert_eq!(groups.train + groups.validation + groups.calibration, 60);
     assert!(groups.validation > 0 && groups.calibration > 0);
+    let mut test = seal::Given::default();
+    test.frames.push(TestFrame::new(&Sample { source: "night-7/other.png".into(), ..six(9999) }, seal::NORMAL));
+    let without = fitted_beside(&pipeline, frames(60), test).unwrap();
+    assert_eq!((without.data.frames, without.data.test.unwrap().normal), (590, 1));
     let failure = fitted(&pipeline, frames(2)).unwrap_err();
     assert_eq!(failure.kind, Kind::Data);
     assert!(failure.message.contains("groups went to train") && failure.message.contains("night"), "{failure}");
