@@ -12,7 +12,7 @@ use crate::prepare::Prepared;
 use crate::score::Scorer;
 use crate::settings::Settings;
 use crate::stats::metrics::roc_curve;
-use crate::store::{self, Manifest};
+use crate::store::{self, Manifest, Version};
 use crate::train::data::{self, Labels, Sample, Samples};
 use crate::train::seal;
 
@@ -39,6 +39,10 @@ pub struct Args {
     reopen: Option<String>,
     #[command(flatten)]
     selection: Selection,
+    /// The version to measure, its number, or the beginning of its name: a candidate before it is promoted [default: the
+    /// current one].
+    #[arg(long, value_name = "VERSION")]
+    model_version: Option<String>,
     /// Write roc.svg, scores.svg and confusion.svg here.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -56,19 +60,19 @@ type Labelled = (Vec<Sample>, BTreeMap<String, Vec<Sample>>, usize);
 /// A wrong pipeline or model, unusable data, a test split that was opened before.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
-    let version = store::load(&settings.models, &pipeline)?;
-    let folder = version.weights.parent().unwrap_or(Path::new("."));
-    let mut manifest = version.manifest;
+    let version = version(args, &pipeline, settings)?;
+    let folder = store::home(&settings.models, &pipeline.name).join(&version.manifest.version);
+    let mut manifest = version.manifest.clone();
     let frames = if args.test {
-        let (frames, opened) = unseal(args, folder, &manifest, &pipeline, settings)?;
+        let (frames, opened) = unseal(args, &folder, &manifest, &pipeline, settings)?;
         manifest = opened;
         frames
     } else {
         given(args, &pipeline, settings)?
     };
-    let (mut evaluation, normal, anomalous) = measure(frames, &pipeline, settings)?;
+    let (mut evaluation, normal, anomalous) = measure(frames, version, &pipeline, settings)?;
     if args.test {
-        seal::record(folder, &mut manifest, evaluation.figures())?;
+        seal::record(&folder, &mut manifest, evaluation.figures())?;
     }
     evaluation.test_openings = manifest.data.test.map_or(Vec::new(), |test| test.openings);
     if let Some(folder) = &args.out {
@@ -80,6 +84,16 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         print(&evaluation);
     }
     Ok(())
+}
+
+fn version(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Version> {
+    match &args.model_version {
+        None => store::load(&settings.models, pipeline),
+        Some(given) => {
+            let name = store::find(&store::home(&settings.models, &pipeline.name), given)?;
+            store::load_version(&settings.models, pipeline, &name)
+        }
+    }
 }
 
 /// The frames of the command line.
@@ -110,8 +124,13 @@ fn unseal(
 
 type Measured = (Evaluation, Vec<Scores>, BTreeMap<String, Vec<Scores>>);
 
-fn measure((normal, anomalous, rejected): Labelled, pipeline: &Pipeline, settings: &Settings) -> Result<Measured> {
-    let mut scorer = Scorer::load(pipeline, &settings.models, &settings.device)?;
+fn measure(
+    (normal, anomalous, rejected): Labelled,
+    version: Version,
+    pipeline: &Pipeline,
+    settings: &Settings,
+) -> Result<Measured> {
+    let mut scorer = Scorer::of(pipeline, version, &settings.device)?;
     let mut score = |samples: &[Sample]| -> Result<Vec<Scores>> {
         let frames: Vec<&Prepared> = samples.iter().map(|sample| &sample.prepared).collect();
         evaluate::score(&mut scorer, &frames, &pipeline.spec.score)

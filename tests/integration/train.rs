@@ -132,6 +132,12 @@ fn a_test_split_is_opened_once_and_every_look_is_on_record() {
     assert_eq!(recorded[0]["figures"]["auroc"].as_float(), first["auroc"].as_f64());
     refused(&house.evaluate(&["--test"]), 2, "was opened 1 time(s)");
 
+    // Another version has a seal of its own; the first is found by its number.
+    let second = house.train(&["--test", "labelled", "--seed", "3"]);
+    refused(&house.evaluate(&["--test", "--model-version", "1"]), 2, "was opened 1 time(s)");
+    assert!(openings(&house.manifest(&second["version"])).is_empty());
+    fs::write(house.path("models/spots/current"), trained["version"].as_str().unwrap()).unwrap();
+
     succeed(house.evaluate(&["--test", "--reopen", "the labels were wrong"]));
     let text = succeed(house.evaluate(&["--normal", "data/normal", "--anomalous", "labelled/anomalous"]));
     assert!(text.contains("once more: the labels were wrong"), "{text}");
