@@ -162,6 +162,11 @@ impl Calibration {
         self.certificate.threshold
     }
 
+    /// What the threshold promises.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
     /// Calibration frames.
     pub fn count(&self) -> usize {
         self.sorted.len()

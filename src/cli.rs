@@ -66,6 +66,8 @@ pub enum Command {
     Inspect(commands::inspect::Args),
     /// Fit a model to normal images, calibrate it and publish it.
     Train(commands::train::Args),
+    /// Write a version's training report anew: one HTML page.
+    Report(commands::report::Args),
     /// Measure a model against labelled images.
     Evaluate(commands::evaluate::Args),
     /// Train and measure a classifier of known kinds of anomaly.

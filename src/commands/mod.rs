@@ -18,6 +18,7 @@ pub mod origin;
 pub mod overrides;
 pub mod promotion;
 pub mod query;
+pub mod report;
 pub mod score;
 pub mod show;
 pub mod simulate;
@@ -50,6 +51,7 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Show(args) => show::run(&args, settings),
         Command::Inspect(args) => inspect::run(&args, settings),
         Command::Train(args) => train::run(&args, settings),
+        Command::Report(args) => report::run(&args, settings),
         Command::Evaluate(args) => evaluate::run(&args, settings),
         Command::Generate(args) => generate::run(&args, settings),
         Command::Classify(args) => classify::run(&args, settings),

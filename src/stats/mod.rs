@@ -1,9 +1,9 @@
 //! Statistics: tails, certificates, distances, metrics. Pure functions, each with its source.
 //!
 //! Scores to promises: [`conformal`] (p-values, certified thresholds), [`gpd`] and [`tail`] (what one component's value is
-//! worth, and estimates beyond the sample). Vectors to distances: [`gaussian`], [`knn`], [`regression`]. Verdicts to
-//! figures: [`metrics`], [`classes`]; samples to a verdict: [`two_sample`], [`paired`]. Statistics are in f64; only the products
-//! over many vectors are in f32.
+//! worth, and estimates beyond the sample). Vectors to distances: [`gaussian`], [`knn`], [`regression`]; to pictures: [`plane`].
+//! Verdicts to figures: [`metrics`], [`classes`]; samples to a verdict: [`two_sample`], [`paired`]. Statistics are in f64; only the
+//! products over many vectors are in f32.
 
 pub mod conformal;
 pub mod gpd;
@@ -12,6 +12,7 @@ pub mod tail;
 pub mod gaussian;
 pub mod knn;
 pub mod outlier;
+pub mod plane;
 pub mod regression;
 
 pub mod classes;

@@ -67,18 +67,30 @@ impl Draft {
         write_calibration(&path, calibration).map_err(|error| Failure::io(&path, error))
     }
 
+    /// Gives the manifest its version and the digests of the files that are there; what is written afterwards is added by
+    /// [`Draft::publish`].
+    ///
+    /// # Errors
+    /// [`Kind::Io`] naming the file or folder.
+    pub fn complete(&self, manifest: &mut Manifest) -> Result<()> {
+        manifest.digests = digests(&self.folder)?;
+        if manifest.version.is_empty() {
+            let names = versions::names(&self.home)?;
+            let count = names.iter().filter_map(|name| name.split('-').next()?.parse::<u32>().ok()).max();
+            let weights = manifest.digests.weights();
+            let short = weights.get(..8).ok_or_else(|| Failure::new(Kind::Internal, "a version needs weights"))?;
+            manifest.version = format!("{:04}-{short}", count.unwrap_or(0) + 1);
+        }
+        Ok(())
+    }
+
     /// Completes the manifest, syncs every file and renames the folder to its version: a candidate, which nobody uses until it
     /// is promoted.
     ///
     /// # Errors
     /// [`Kind::Io`] naming the file or folder.
     pub fn publish(self, mut manifest: Manifest) -> Result<Manifest> {
-        manifest.digests = digests(&self.folder)?;
-        let names = versions::names(&self.home)?;
-        let count = names.iter().filter_map(|name| name.split('-').next()?.parse::<u32>().ok()).max();
-        let weights = manifest.digests.weights();
-        let short = weights.get(..8).ok_or_else(|| Failure::new(Kind::Internal, "a version needs weights"))?;
-        manifest.version = format!("{:04}-{short}", count.unwrap_or(0) + 1);
+        self.complete(&mut manifest)?;
         let text = toml::to_string_pretty(&manifest)
             .map_err(|error| Failure::new(Kind::Internal, format!("cannot serialise the manifest: {error}")))?;
         let path = self.path(MANIFEST);

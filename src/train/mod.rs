@@ -9,6 +9,7 @@ pub mod group;
 pub mod history;
 pub mod judge;
 pub mod pictures;
+pub mod report;
 pub mod seal;
 pub mod split;
 pub mod symmetry;
@@ -35,6 +36,7 @@ use crate::store::{CalibrationRow, Data, Digests, Draft, Fitted, Manifest, Sourc
 use data::{Sample, Samples};
 use fit::{Event, TileRef, evenly, tiles_of};
 use group::Groups;
+use report::{Latents, Report, Seen};
 use seal::TestFrame;
 use split::{GroupCounts, Split};
 
@@ -77,8 +79,8 @@ pub fn train(
 ) -> Result<Manifest> {
     let spec = &job.pipeline.spec;
     // A copy adds nothing, and two copies of a calibration frame would count as two; one of a test frame would be a leak.
-    let mut seen: HashSet<_> = job.test.frames.iter().map(|frame| frame.digest.clone()).collect();
-    samples.frames.retain(|sample| seen.insert(sample.digest.to_hex().to_string()));
+    let mut known: HashSet<_> = job.test.frames.iter().map(|frame| frame.digest.clone()).collect();
+    samples.frames.retain(|sample| known.insert(sample.digest.to_hex().to_string()));
     leave_sealed_groups(&mut samples, &job.test, spec)?;
     samples.digest = data::digest_of(&samples.frames);
     let (parts, groups) = part(&samples.frames, spec)?;
@@ -96,16 +98,16 @@ pub fn train(
     pictures::draw_history(&draft.folder, &job.pipeline.name, &history, spec.model.beta)?;
     pictures::draw_augmentation(&draft.folder, &job.pipeline.name, frames, &train, spec)?;
     let (parameters, sparsity) = (model.parameter_count(), model.sparsity()?);
-    let mut detector = freeze(model, frames, (&train, &parts.validation), job.pipeline)?;
+    let (mut detector, seen) = freeze(model, frames, (&train, &parts.validation), job.pipeline)?;
     pictures::draw_reconstructions(&draft.folder, &job.pipeline.name, &mut detector, frames, &parts.validation)?;
     let calibration = rank(&mut detector, frames, &parts.calibration, job.pipeline)?;
-    let scores = calibration.iter().map(|row| row.score).collect();
-    let threshold = Calibration::new(scores, spec.calibration)?.threshold();
+    let scores: Vec<f64> = calibration.iter().map(|row| row.score).collect();
+    let threshold = Calibration::new(scores.clone(), spec.calibration)?.threshold();
     let symmetries = symmetry::examine(&mut detector, frames, &parts.validation, spec, threshold)?;
     let kept = parts.test.iter().map(|&index| TestFrame::new(&frames[index], seal::NORMAL));
     let test = seal::seal(&draft.folder, job.test.frames.iter().cloned().chain(kept).collect(), &job.test)?;
     draft.write(&detector.fitted, &calibration)?;
-    draft.publish(Manifest {
+    let mut manifest = Manifest {
         version: String::new(),
         created_at: Utc::now(),
         software: format!("anomalyd {}", env!("CARGO_PKG_VERSION")),
@@ -131,7 +133,19 @@ pub fn train(
         digests: Digests::default(),
         history,
         pipeline: job.pipeline.text.clone(),
-    })
+    };
+    draft.complete(&mut manifest)?;
+    let report = Report {
+        name: &job.pipeline.name,
+        manifest: &manifest,
+        spec,
+        calibration: &scores,
+        seen: Some(&seen),
+        events: &[],
+        folder: &draft.folder,
+    };
+    report::write(&report, &draft.path(report::FILE))?;
+    draft.publish(manifest)
 }
 
 /// Takes out frames of the nights or runs that were given for test.
@@ -192,7 +206,7 @@ fn freeze(
     frames: &[Sample],
     (train, validation): (&[TileRef], &[usize]),
     pipeline: &Pipeline,
-) -> Result<Detector> {
+) -> Result<(Detector, Seen)> {
     let chosen = evenly(train, REFERENCE_TILES);
     let tiles: Vec<Tile> = chosen
         .iter()
@@ -210,12 +224,17 @@ fn freeze(
     let mut detector = Detector::new(model, Fitted { reference, tails: Tails::unfitted() }, &pipeline.spec);
     detector.want_all();
     let mut examined = Vec::with_capacity(validation.len());
+    let mut latents = Latents::of(validation.iter().map(|&index| frames[index].prepared.tiles.len()).sum());
     for some in validation.chunks(FRAMES_AT_ONCE) {
         let frames: Vec<&Prepared> = some.iter().map(|&index| &frames[index].prepared).collect();
-        examined.extend(detector.examine(&frames)?.into_iter().map(|examined| examined.tiles));
+        for frame in detector.examine(&frames)? {
+            latents.take(&frame);
+            examined.push(frame.tiles);
+        }
     }
     detector.fitted.tails = Tails::fit(&examined, score);
-    Ok(detector)
+    let seen = Seen::of(&examined, latents, &detector.fitted.tails, score);
+    Ok((detector, seen))
 }
 
 /// Profiles of the sources of the frames that the chosen tiles come from; none where pixels are not in units of the noise.

@@ -1,0 +1,193 @@
+//! `report.html`: what a training came to, one file that needs no network, no script and no other file.
+//!
+//! ```text
+//! html.rs     writes and escapes        figures.rs  charts of the history, the scores, the latent
+//! chart.rs    axes, lines, bars         words.rs    tables and sentences
+//! samples.rs  the prior, decoded        seen.rs     what only the data can show
+//! ```
+
+mod chart;
+mod figures;
+mod html;
+mod samples;
+mod seen;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use crate::calibrate::Calibration;
+use crate::error::{Failure, Result};
+use crate::pipeline::Spec;
+use crate::store::{Entry, Manifest};
+use crate::train::diagnosis;
+use html::{Html, png_address};
+pub use seen::{Latents, Seen};
+
+/// Its name in a version's folder.
+pub const FILE: &str = "report.html";
+
+const STYLE: &str = include_str!("style.css");
+const HEAD: &str = "<!doctype html>\n";
+/// Nothing from elsewhere, and no script, whatever a name may hold.
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+
+/// What a report is made of.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// The pipeline's name.
+    pub name: &'a str,
+    /// The version's manifest.
+    pub manifest: &'a Manifest,
+    /// The pipeline as it was trained.
+    pub spec: &'a Spec,
+    /// Scores of the calibration frames.
+    pub calibration: &'a [f64],
+    /// What only the data show; none where they are not at hand.
+    pub seen: Option<&'a Seen>,
+    /// What has happened to the version since.
+    pub events: &'a [Entry],
+    /// The version's folder: its pictures and weights.
+    pub folder: &'a Path,
+}
+
+/// Writes the page.
+///
+/// # Errors
+/// As [`page`]; [`crate::error::Kind::Io`] naming the file.
+pub fn write(report: &Report, path: &Path) -> Result<()> {
+    std::fs::write(path, page(report)?).map_err(|error| Failure::io(path, error))
+}
+
+/// The page.
+///
+/// # Errors
+/// [`crate::error::Kind::Data`] for a calibration too small for its alpha, [`crate::error::Kind::Model`] for weights that
+/// cannot be read.
+pub fn page(report: &Report) -> Result<String> {
+    let calibration = Calibration::new(report.calibration.to_vec(), report.spec.calibration)?;
+    let pictures = Pictures::of(report)?;
+    let title = format!("{} {}", report.name, report.manifest.version);
+    let mut html = Html::default();
+    html.constant(HEAD);
+    html.element("html", &[("lang", "en")], |html| {
+        html.element("head", &[], |html| {
+            html.leaf("meta", &[("charset", "utf-8")]);
+            html.leaf("meta", &[("http-equiv", "Content-Security-Policy"), ("content", POLICY)]);
+            html.leaf("meta", &[("name", "viewport"), ("content", "width=device-width, initial-scale=1")]);
+            html.words("title", &[], &title);
+            html.element("style", &[], |html| html.constant(STYLE));
+        });
+        html.element("body", &[], |html| body(html, report, &calibration, &pictures));
+    });
+    Ok(html.finish())
+}
+
+/// PNG pictures; none where there is none.
+struct Pictures {
+    reconstructions: Option<Vec<u8>>,
+    samples: Option<Vec<u8>>,
+}
+
+impl Pictures {
+    fn of(report: &Report) -> Result<Self> {
+        let reconstructions = std::fs::read(report.folder.join("reconstructions.png")).ok();
+        let samples = samples::sheet(report.spec, &report.folder.join("weights.safetensors"))?;
+        Ok(Self { reconstructions, samples })
+    }
+}
+
+/// A part of the page, which the list at its top leads to.
+fn section(html: &mut Html, (id, title): (&'static str, &str), inner: impl FnOnce(&mut Html)) {
+    html.element("section", &[("id", id)], |html| {
+        html.words("h2", &[], title);
+        inner(html);
+    });
+}
+
+const PARTS: [(&str, &str); 7] = [
+    ("diagnosis", "Diagnosis"),
+    ("course", "Course of the training"),
+    ("latent", "Latent"),
+    ("pictures", "Pictures"),
+    ("scores", "Scores and certificate"),
+    ("regularisation", "Regularisation and augmentation"),
+    ("origin", "Data, test split, versions"),
+];
+
+fn body(html: &mut Html, report: &Report, calibration: &Calibration, pictures: &Pictures) {
+    words::header(html, report);
+    html.element("nav", &[], |html| {
+        for (id, title) in PARTS {
+            html.words("a", &[("href", &format!("#{id}"))], title);
+        }
+    });
+    let [diagnosis, course, latent, shown, scores, regularisation, origin] = PARTS;
+    section(html, diagnosis, |html| words::findings(html, report));
+    section(html, course, |html| html.element("div", &[("class", "grid")], |html| draw_course(html, report)));
+    section(html, latent, |html| html.element("div", &[("class", "grid")], |html| draw_latent(html, report)));
+    section(html, shown, |html| draw_pictures(html, pictures));
+    section(html, scores, |html| {
+        html.words("p", &[], &figures::certificate(calibration));
+        html.element("div", &[("class", "grid")], |html| {
+            figures::scores(html, report.calibration, report.seen, calibration.threshold());
+        });
+        words::validation(html, report.seen, calibration.threshold());
+    });
+    section(html, regularisation, |html| words::regularisation(html, report));
+    section(html, origin, |html| words::origin(html, report));
+}
+
+fn draw_course(html: &mut Html, report: &Report) {
+    let history = &report.manifest.history;
+    figures::losses(html, report);
+    if let Some(gap) = diagnosis::gap(history, report.spec.model.beta) {
+        let says = format!(
+            "At the kept epoch validation loses {:.3} nats a tile more than train: {:.1} standard errors of the difference.",
+            gap.nats, gap.errors
+        );
+        figures::gap(html, report, &says);
+    }
+    figures::gradient(html, report);
+    if !history.layers.is_empty() {
+        figures::gradients(html, report);
+    }
+}
+
+fn draw_latent(html: &mut Html, report: &Report) {
+    if report.spec.model.is_variational() {
+        figures::divergence(html, report);
+    }
+    if !report.manifest.history.latent.variance.is_empty() {
+        figures::latent(html, report);
+    }
+    match report.seen {
+        Some(seen) if !seen.latents.is_empty() => figures::map(html, seen),
+        _ => words::missing(html, "The latent map needs the validation frames, which are not kept with a version."),
+    }
+}
+
+fn draw_pictures(html: &mut Html, pictures: &Pictures) {
+    let mut show = |title: &str, says: &str, png: &[u8]| {
+        figures::figure(html, title, says, |html| {
+            let address = png_address(png);
+            html.element("div", &[("class", "scroll")], |html| {
+                html.leaf("img", &[("alt", title), ("src", &address)]);
+            });
+        });
+    };
+    if let Some(png) = &pictures.reconstructions {
+        let says = "Validation tiles beside what the model makes of them, each stretched by its own percentiles.";
+        show("Reconstructions", says, png);
+    }
+    match &pictures.samples {
+        Some(png) => {
+            let says = "Latents drawn from independent standard normals, decoded. What looks like the instrument's frames says \
+                        that the posterior fills the prior.";
+            show("Samples from the prior", says, png);
+        }
+        None => words::missing(html, "An autoencoder without a prior has nothing to draw samples from."),
+    }
+}
