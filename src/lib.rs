@@ -20,6 +20,7 @@ pub mod stats;
 pub mod calibrate;
 pub mod classify;
 pub mod components;
+pub mod denoise;
 pub mod detector;
 pub mod evaluate;
 pub mod evidence;

@@ -1,5 +1,9 @@
 //! Frame to what the model sees: channels, blanks, size, scaling, tiles. The same code in training and scoring.
 
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
 use crate::image::{Frame, Reason, Rejection};
 use crate::pipeline::{Input, Scaling};
 
@@ -29,6 +33,58 @@ impl Prepared {
             line.copy_from_slice(&self.pixels[start..start + size]);
         }
     }
+}
+
+/// Tiles put back in their places in a frame; where several cover a pixel, their mean.
+#[derive(Debug)]
+pub struct Mosaic {
+    width: usize,
+    size: usize,
+    pixels: Vec<f32>,
+    /// How many tiles cover each column and each row: corners form a grid, so a pixel's count is the product.
+    across: Vec<f32>,
+    down: Vec<f32>,
+}
+
+impl Mosaic {
+    /// Of a frame's size, for tiles `[channels, size, size]`.
+    pub fn new(frame: &Prepared, size: usize, channels: usize) -> Self {
+        Self {
+            width: frame.width,
+            size,
+            pixels: vec![0.0; channels * frame.width * frame.height],
+            across: cover(frame.tiles.iter().map(|tile| tile.0), size, frame.width),
+            down: cover(frame.tiles.iter().map(|tile| tile.1), size, frame.height),
+        }
+    }
+
+    /// Adds the tile whose top-left corner lies at `(x, y)`.
+    pub fn add(&mut self, (x, y): (usize, usize), tile: &[f32]) {
+        let height = self.down.len();
+        for (row, line) in tile.chunks_exact(self.size).enumerate() {
+            let (channel, row) = (row / self.size, row % self.size);
+            let start = (channel * height + y + row) * self.width + x;
+            self.pixels[start..start + self.size].iter_mut().zip(line).for_each(|(sum, value)| *sum += value);
+        }
+    }
+
+    /// The frame, `[channels, height, width]`.
+    pub fn finish(mut self) -> Vec<f32> {
+        let (width, height) = (self.width, self.down.len());
+        let (across, down) = (&self.across, &self.down);
+        let mean = |(at, sum): (usize, &mut f32)| *sum /= across[at % width] * down[at / width % height];
+        self.pixels.par_iter_mut().enumerate().for_each(mean);
+        self.pixels
+    }
+}
+
+/// How many of the distinct starts cover each place of a length.
+fn cover(starts: impl Iterator<Item = usize>, size: usize, length: usize) -> Vec<f32> {
+    let mut counts = vec![0.0; length];
+    for start in starts.collect::<BTreeSet<usize>>() {
+        counts[start..start + size].iter_mut().for_each(|count| *count += 1.0);
+    }
+    counts
 }
 
 /// Prepares one frame.

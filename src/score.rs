@@ -1,6 +1,5 @@
 //! Model and calibration to verdicts.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -8,12 +7,13 @@ use rayon::prelude::*;
 use crate::calibrate::Calibration;
 use crate::classify::{Classifier, Named};
 use crate::components::Component;
+use crate::denoise::Denoiser;
 use crate::detector::{Detector, Examined};
 use crate::error::{Failure, Result};
 use crate::measure::anomaly_map;
 use crate::model::device;
 use crate::pipeline::{Keep, Pipeline, Reduction};
-use crate::prepare::Prepared;
+use crate::prepare::{Mosaic, Prepared};
 use crate::reference::Components;
 use crate::store::{self, Version};
 
@@ -81,10 +81,31 @@ pub struct Maps {
     pub channels: usize,
     /// `[channels, height, width]`, physical units.
     pub input: Vec<f32>,
-    /// `[channels, height, width]`, physical units: the reconstruction.
+    /// `[channels, height, width]`, physical units: what lies behind the noise.
     pub denoised: Vec<f32>,
+    /// What made it.
+    pub denoised_by: DenoisedBy,
     /// `[height, width]`, smoothed noise-normalised residual, at least 0.
     pub anomaly: Vec<f32>,
+}
+
+/// What a denoised image was made by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DenoisedBy {
+    /// The model that scores: its reconstruction.
+    Model,
+    /// The pipeline's U-Net.
+    Unet,
+}
+
+impl DenoisedBy {
+    /// The word of the column `denoised_by`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Unet => "unet",
+        }
+    }
 }
 
 /// Most tiles of a flagged frame that are listed.
@@ -97,6 +118,7 @@ pub struct Scorer {
     pipeline: Pipeline,
     identity: Identity,
     detector: Detector,
+    denoiser: Option<Denoiser>,
     calibration: Calibration,
     classifier: Option<Classifier>,
 }
@@ -129,8 +151,9 @@ impl Scorer {
             calibration_digest: version.manifest.digests.calibration().to_string(),
             pipeline_digest: pipeline.digest.clone(),
         };
+        let denoiser = Denoiser::load(&pipeline.spec, &version, device::pick(device)?)?;
         let detector = Detector::load(&pipeline.spec, version, device::pick(device)?)?;
-        Ok(Self { pipeline: pipeline.clone(), identity, detector, calibration, classifier: None })
+        Ok(Self { pipeline: pipeline.clone(), identity, detector, denoiser, calibration, classifier: None })
     }
 
     /// By what frames are judged.
@@ -235,51 +258,36 @@ impl Scorer {
         tiles
     }
 
-    /// Reconstruction and residual of the whole frame; overlapping tiles are averaged.
+    /// Denoised image and residual of the whole frame; overlapping tiles are averaged.
     fn draw(&mut self, frame: &Prepared) -> Result<Maps> {
         let (width, height, channels) = (frame.width, frame.height, frame.channels);
         let size = self.pipeline.spec.input.size;
-        let mut denoised = vec![0.0; frame.pixels.len()];
-        let mut anomaly = vec![0.0; width * height];
-        // How many tiles cover a row or column: corners form a grid, so a pixel's count is the product.
-        let (across, down) = (
-            cover(frame.tiles.iter().map(|tile| tile.0), size, width),
-            cover(frame.tiles.iter().map(|tile| tile.1), size, height),
-        );
-        let share = |at: usize| 1.0 / (across[at % width] * down[at / width % height]);
-        self.detector.reconstruct(frame, &mut |(x, y), x_hat, residual| {
-            let map = anomaly_map(residual, channels, size);
-            for row in 0..size {
-                let at = (y + row) * width + x;
-                for column in 0..size {
-                    anomaly[at + column] += map[row * size + column];
-                    for channel in 0..channels {
-                        denoised[channel * width * height + at + column] +=
-                            x_hat[(channel * size + row) * size + column];
-                    }
-                }
-            }
+        let mut denoised = Mosaic::new(frame, size, channels);
+        let mut anomaly = Mosaic::new(frame, size, 1);
+        self.detector.reconstruct(frame, &mut |corner, x_hat, residual| {
+            anomaly.add(corner, &anomaly_map(residual, channels, size));
+            denoised.add(corner, x_hat);
         })?;
-        anomaly.par_iter_mut().enumerate().for_each(|(at, value)| *value *= share(at));
-        let scaling = frame.scaling;
-        denoised.par_iter_mut().enumerate().for_each(|(at, value)| *value = scaling.unscale(*value * share(at)));
-        let input = frame.pixels.par_iter().map(|&value| scaling.unscale(value)).collect();
-        Ok(Maps { width, height, channels, input, denoised, anomaly })
+        let (denoised, denoised_by) = match &self.denoiser {
+            Some(denoiser) => (denoiser.apply(frame)?, DenoisedBy::Unet),
+            None => (denoised.finish(), DenoisedBy::Model),
+        };
+        let physical = |pixels: &[f32]| pixels.par_iter().map(|&value| frame.scaling.unscale(value)).collect();
+        Ok(Maps {
+            width,
+            height,
+            channels,
+            input: physical(&frame.pixels),
+            denoised: physical(&denoised),
+            denoised_by,
+            anomaly: anomaly.finish(),
+        })
     }
 }
 
 /// The place of the highest score.
 fn worst(scores: &[f64]) -> usize {
     (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0)
-}
-
-/// How many of the distinct starts cover each place of a length.
-fn cover(starts: impl Iterator<Item = usize>, size: usize, length: usize) -> Vec<f32> {
-    let mut counts = vec![0.0; length];
-    for start in starts.collect::<BTreeSet<usize>>() {
-        counts[start..start + size].iter_mut().for_each(|count| *count += 1.0);
-    }
-    counts
 }
 
 /// Each component reduced over the tiles, as the report has it.

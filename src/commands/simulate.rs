@@ -35,6 +35,12 @@ pub struct Args {
     /// Put frames into normal/ and `anomalous/<kind>/` instead of frames/.
     #[arg(long)]
     pub split: bool,
+    /// Write the frames without the instrument's noise too, under clean/: what `train --clean` and `denoise` take.
+    #[arg(long)]
+    pub clean: bool,
+    /// Write the pixels of each anomaly too, as PNG under masks/.
+    #[arg(long)]
+    pub masks: bool,
 }
 
 /// Runs `simulate`.
@@ -50,6 +56,8 @@ pub fn run(args: &Args, _settings: &Settings) -> Result<()> {
         kinds: kinds(args)?,
         size: args.size.unwrap_or_else(|| args.instrument.default_size()),
         split: args.split,
+        clean: args.clean,
+        masks: args.masks,
         out: args.out.clone(),
     };
     // Drawn on a terminal only.

@@ -17,7 +17,8 @@ use crate::model::device::{self, Device};
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 use crate::store::Manifest;
-use crate::train::data::Samples;
+use crate::train::chain;
+use crate::train::data::{Sample, Samples};
 use crate::train::diagnosis;
 use crate::train::fit::{End, Event};
 use crate::train::seal::Given;
@@ -41,6 +42,9 @@ pub struct Args {
     /// Labels of the test images: CSV or IDX; `normal` and those of --normal-label are normal.
     #[arg(long, value_name = "FILE", requires = "test")]
     test_labels: Option<PathBuf>,
+    /// The same images without noise, by file name: the denoiser learns from such pairs instead of noise added.
+    #[arg(long, num_args = 1.., value_name = "PATH")]
+    clean: Vec<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
     #[command(flatten)]
@@ -72,8 +76,9 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let test = test_frames(args, &pipeline, settings)?;
     let rival = Rival::find(&pipeline, &samples, &test, settings)?;
     let sources = [origin::source(&args.data, &args.selection)];
+    let clean = clean_frames(args, &pipeline, settings)?;
     let (given, models) = (&args.data, &settings.models);
-    let job = Job { pipeline: &pipeline, given, sources: &sources, start: None, test, models, command };
+    let job = Job { pipeline: &pipeline, given, sources: &sources, start: None, test, clean, models, command };
     let manifest = fit(&job, samples, device, &stop)?;
     let outcome = promotion::settle(&pipeline, &manifest, rival, &args.gate, settings)?;
     tell(&manifest, &outcome, &pipeline, settings, args.json)
@@ -123,6 +128,18 @@ fn test_frames(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<
     for_test(&samples, &args.test, args.test_labels.as_deref(), &args.selection.normal_label)
 }
 
+/// Clean twins, where the denoiser is to learn from them.
+fn clean_frames(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Option<Vec<Sample>>> {
+    if args.clean.is_empty() {
+        return Ok(None);
+    }
+    if pipeline.spec.denoiser.is_none() {
+        let message = format!("--clean: pipeline {} has no denoiser that could learn from them", pipeline.name);
+        return Err(Failure::new(Kind::Usage, message).hint("give it a [denoiser], or leave --clean out"));
+    }
+    Ok(Some(data::load(&args.clean, &pipeline.spec.input, &settings.limits)?.frames))
+}
+
 /// A bar on a terminal, a line an epoch in the log.
 struct Progress {
     bar: ProgressBar,
@@ -161,6 +178,26 @@ impl Progress {
                     );
                 })
             }
+            Event::Beside(event) => self.show_beside(event),
+        }
+    }
+
+    fn show_beside(&mut self, event: chain::Event) {
+        match event {
+            chain::Event::Step(done, all, loss) => {
+                self.bar.set_length(all as u64);
+                self.bar.set_position(done as u64);
+                self.bar.set_message(format!("denoiser, loss {loss:.2} nats"));
+            }
+            chain::Event::Epoch(epoch) => self.bar.suspend(|| {
+                tracing::info!(
+                    epoch = epoch.epoch,
+                    train = format_args!("{:.2}", epoch.train_loss),
+                    validation = format_args!("{:.2}", epoch.validation_loss),
+                    images_per_s = format_args!("{:.0}", epoch.images_per_s),
+                    "denoiser epoch"
+                );
+            }),
         }
     }
 }
@@ -190,6 +227,15 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
         println!("test         {normal} normal and {anomalous} anomalous frames sealed, {}", &test.digest[..16]);
     }
     println!("parameters   {}, {:.1} % of the weights exactly zero", manifest.parameters, 100.0 * manifest.sparsity);
+    if let Some(denoiser) = &manifest.denoiser {
+        let (history, from) = (&denoiser.history, if denoiser.pairs { "clean twins" } else { "noise added" });
+        println!(
+            "denoiser     {} parameters, learnt from {from}, kept epoch {} of {}",
+            denoiser.parameters,
+            history.best,
+            history.epochs.len()
+        );
+    }
     println!("kept epoch   {} of {} ({end})", history.best, history.epochs.len());
     println!(
         "validation   loss {:.3} nats (reconstruction {:.3} + beta {beta} x KL {:.3}), {} active latent units",

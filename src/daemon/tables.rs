@@ -12,7 +12,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::pipeline::Keep;
 use crate::report::names::frame_id;
 use crate::report::schema::{self, AnomalyExtra, DenoisedRow, DuplicateRow, RejectedRow, ScoreRow, Table};
-use crate::score::{Maps, Verdict};
+use crate::score::{DenoisedBy, Maps, Verdict};
 
 /// What a row costs beside its pictures.
 const ROW_BYTES: usize = 512;
@@ -41,6 +41,7 @@ impl Tables {
             Keep::None => false,
         };
         let wanted = maps.filter(|_| keep || verdict.is_anomaly);
+        let denoised_by = wanted.as_ref().map_or(DenoisedBy::Model, |maps| maps.denoised_by);
         let pictures =
             wanted.map(|maps| ([maps.width, maps.height, maps.channels].map(|side| side as u32), draw(maps)));
         let mut bytes = ROW_BYTES;
@@ -70,6 +71,7 @@ impl Tables {
                 source: row.source.clone(),
                 shape: *shape,
                 picture: pictures[1].clone(),
+                denoised_by,
             });
         }
         if row.verdict.is_anomaly {
@@ -166,7 +168,7 @@ impl Tables {
 
 /// Input, denoised image, anomaly map; each is let go as soon as it is a picture.
 fn draw(maps: Maps) -> [Png16; 3] {
-    let Maps { width, height, channels, input, denoised, anomaly } = maps;
+    let Maps { width, height, channels, input, denoised, anomaly, .. } = maps;
     let picture = |channels: usize, pixels: Vec<f32>| png16(width, height, channels, &pixels);
     [picture(channels, input), picture(channels, denoised), picture(1, anomaly)]
 }

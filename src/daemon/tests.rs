@@ -63,6 +63,7 @@ fn verdict(frame: &Prepared) -> Verdict {
         channels: frame.channels,
         input: frame.pixels.clone(),
         denoised: frame.pixels.clone(),
+        denoised_by: crate::score::DenoisedBy::Model,
         anomaly: vec![0.5; frame.width * frame.height],
     };
     let is_anomaly = score > 100.0;

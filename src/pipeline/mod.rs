@@ -1,6 +1,7 @@
 //! `pipelines/<name>.toml`: everything about one instrument, checked once here and trusted everywhere else.
 
 mod check;
+mod denoiser;
 mod spec;
 mod training;
 mod watching;

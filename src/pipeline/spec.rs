@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::denoiser::{Denoiser, DenoiserKind};
 pub use super::training::{Augment, ExtraNoise, Group, Mask, Promotion, Shares, Training};
 pub use super::watching::{Action, After, Watch, WatchMode};
 use crate::components::Component;
@@ -25,6 +26,9 @@ pub struct Spec {
     pub model: Model,
     /// How the weights are fitted.
     pub training: Training,
+    /// What makes the denoised image [default: the model's reconstruction].
+    #[serde(default)]
+    pub denoiser: Option<Denoiser>,
     /// Which scores make up the verdict.
     pub score: Score,
     /// What the verdict promises.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::classify::Named;
 use crate::draw::png::Png16;
-use crate::score::{FlaggedTile, Identity, Verdict};
+use crate::score::{DenoisedBy, FlaggedTile, Identity, Verdict};
 use crate::watch::Stat;
 
 /// A frame scored.
@@ -60,6 +60,8 @@ pub struct DenoisedRow {
     pub shape: [u32; 3],
     /// The image.
     pub picture: Png16,
+    /// What made it.
+    pub denoised_by: DenoisedBy,
 }
 
 /// A file or frame that could not be scored.

@@ -119,6 +119,7 @@ pub fn denoised(rows: &[DenoisedRow]) -> PolarsResult<DataFrame> {
         column("png", pick(rows, |row| &row.picture.bytes[..])),
         column("offset", pick(rows, |row| row.picture.offset)),
         column("scale", pick(rows, |row| row.picture.scale)),
+        column("denoised_by", pick(rows, |row| row.denoised_by.as_str())),
     ];
     frame(rows.len(), columns)
 }

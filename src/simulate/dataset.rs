@@ -32,6 +32,10 @@ pub struct Request {
     pub size: usize,
     /// `normal/` and `anomalous/<kind>/` instead of one `frames/`.
     pub split: bool,
+    /// Also the frames without the instrument's noise, under `clean/`.
+    pub clean: bool,
+    /// Also the pixels of each anomaly, white on black PNG, under `masks/`.
+    pub masks: bool,
     /// The folder; must be empty or not exist.
     pub out: PathBuf,
 }
@@ -90,7 +94,11 @@ fn check(request: &Request) -> Result<()> {
 }
 
 fn prepare_folders(request: &Request, plan: &[Option<Kind>]) -> Result<()> {
-    let mut folders: Vec<PathBuf> = plan.iter().map(|kind| request.out.join(folder(request, *kind))).collect();
+    let beside = [(request.clean, "clean"), (request.masks, "masks")];
+    let roots = std::iter::once("").chain(beside.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name));
+    let roots: Vec<PathBuf> = roots.map(|name| request.out.join(name)).collect();
+    let each = |kind: &Option<Kind>| roots.iter().map(|root| root.join(folder(request, *kind))).collect::<Vec<_>>();
+    let mut folders: Vec<PathBuf> = plan.iter().flat_map(each).collect();
     folders.push(request.out.clone());
     folders.sort_unstable();
     folders.dedup();
@@ -108,14 +116,21 @@ fn folder(request: &Request, kind: Option<Kind>) -> PathBuf {
 
 fn write_frame(request: &Request, index: u64, kind: Option<Kind>) -> Result<Row> {
     let made: Simulated = frame(request.instrument, request.size, request.seed, index, kind);
-    let bytes = match request.instrument {
-        Instrument::Telescope => telescope::encode(&made, index),
-        Instrument::Detector => detector::encode(&made)?,
+    let encode = |made: &Simulated| match request.instrument {
+        Instrument::Telescope => Ok(telescope::encode(made, index)),
+        Instrument::Detector => detector::encode(made),
     };
+    let write = |path: PathBuf, bytes: Vec<u8>| fs::write(&path, bytes).map_err(|error| Failure::io(&path, error));
     let file = folder(request, kind).join(format!("frame-{index:06}.{}", request.instrument.extension()));
-    let path = request.out.join(&file);
-    fs::write(&path, bytes).map_err(|error| Failure::io(&path, error))?;
+    write(request.out.join(&file), encode(&made)?)?;
     let truth: Option<Truth> = made.truth;
+    if request.masks {
+        write(request.out.join("masks").join(file.with_extension("png")), truth::mask_png(&made.mask, made.size))?;
+    }
+    if request.clean {
+        let clean = Simulated { pixels: made.clean.clone(), ..made };
+        write(request.out.join("clean").join(&file), encode(&clean)?)?;
+    }
     Ok(Row { file: file.to_string_lossy().into_owned(), truth, seed: request.seed })
 }
 

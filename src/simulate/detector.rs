@@ -25,9 +25,13 @@ const RESOLUTION: f64 = 0.04;
 /// Makes frame `index`.
 pub fn frame(size: usize, seed: u64, index: u64, kind: Option<Kind>) -> Simulated {
     let mut charge = scene(size, seed, index);
+    let normal = charge.clone();
     let truth = kind.and_then(|kind| faults::inject(kind, size, &mut charge, seed, index));
+    let mask = faults::mask(&normal, &charge, size, truth.as_ref());
     let mut rng = stream(seed, index, Purpose::Noise);
-    Simulated { size, pixels: read_out(&mut rng, &charge), truth }
+    let pixels = read_out(&mut rng, &charge);
+    let clean = charge.iter().map(|&counts| if counts < THRESHOLD { 0 } else { held(f64::from(counts)) }).collect();
+    Simulated { size, pixels, truth, clean, mask }
 }
 
 /// The bytes of the frame's PNG file: 16-bit grey.
@@ -78,10 +82,14 @@ fn read_out(rng: &mut impl Rng, charge: &[f32]) -> Vec<u16> {
             }
             let noise: f64 = StandardNormal.sample(rng);
             let value = f64::from(counts) * (1.0 + RESOLUTION * noise) + noise;
-            // Timepix counts to 11,810, then holds.
-            value.round().clamp(1.0, 11_810.0) as u16
+            held(value)
         })
         .collect()
+}
+
+/// The counter's value: Timepix counts to 11,810, then holds.
+fn held(value: f64) -> u16 {
+    value.round().clamp(1.0, 11_810.0) as u16
 }
 
 fn number(rng: &mut impl Rng, mean: f64) -> usize {

@@ -25,8 +25,19 @@ pub fn inject(kind: Kind, size: usize, counts: &mut [f32], seed: u64, index: u64
         }
         _ => return None,
     };
-    let region = Region::around(size, |i| counts[i] != normal[i] && counts[i] >= THRESHOLD)?;
+    let region = Region::around(size, |i| fires(normal[i], counts[i]))?;
     Some(Truth { kind, region, strength })
+}
+
+/// The pixels of an anomaly: those that it makes fire, or that are dead.
+pub fn mask(normal: &[f32], counts: &[f32], size: usize, truth: Option<&Truth>) -> Vec<bool> {
+    let dead = truth.filter(|truth| truth.kind == Kind::DeadRegion).map(|truth| truth.region);
+    let inside = |at: usize| dead.is_some_and(|region| region.contains(at % size, at / size));
+    (0..counts.len()).map(|at| inside(at) || fires(normal[at], counts[at])).collect()
+}
+
+fn fires(normal: f32, counts: f32) -> bool {
+    counts != normal && counts >= THRESHOLD
 }
 
 /// An alpha particle of a few MeV: the plasma of its short track spreads into a round Gaussian cloud.

@@ -36,6 +36,10 @@ pub struct Simulated {
     pub pixels: Vec<u16>,
     /// What was put in, for an anomalous frame.
     pub truth: Option<Truth>,
+    /// `[size, size]`: what the frame would read without the instrument's noise, the anomaly included.
+    pub clean: Vec<u16>,
+    /// `[size, size]`: the pixels that the anomaly changes by more than their noise, makes fire, or kills.
+    pub mask: Vec<bool>,
 }
 
 /// Makes frame `index` of the sequence with this seed, `size` pixels a side; `kind` is what is wrong with it.

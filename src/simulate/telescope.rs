@@ -71,10 +71,13 @@ pub struct Galaxy {
 pub fn frame(size: usize, seed: u64, index: u64, kind: Option<Kind>) -> Simulated {
     let scene = Scene::draw(size, seed, index);
     let mut expected = scene.render(&Psf::Moffat { fwhm: scene.seeing });
+    let normal = expected.clone();
     let truth = kind.and_then(|kind| faults::inject(kind, &scene, &mut expected, seed, index));
+    let mask = (0..normal.len()).map(|at| faults::changed(normal[at], expected[at])).collect();
     let mut rng = stream(seed, index, Purpose::Noise);
     let pixels = noise::read_out(&mut rng, &expected, READ_NOISE as f32, SATURATION);
-    Simulated { size, pixels, truth }
+    let clean = expected.iter().map(|mean| mean.round().clamp(0.0, f32::from(SATURATION)) as u16).collect();
+    Simulated { size, pixels, truth, clean, mask }
 }
 
 /// The bytes of the frame's FITS file.

@@ -26,9 +26,13 @@ pub fn inject(kind: Kind, scene: &Scene, expected: &mut Vec<f32>, seed: u64, ind
         Kind::Supernova => supernova(&mut rng, scene, expected),
         Kind::AlphaBlob | Kind::DeadRegion | Kind::NoisyColumn | Kind::DoubleTrack => return None,
     };
-    let noise = |i: usize| (normal[i] + (READ_NOISE * READ_NOISE) as f32).sqrt();
-    let region = Region::around(scene.size, |i| (expected[i] - normal[i]).abs() > noise(i))?;
+    let region = Region::around(scene.size, |i| changed(normal[i], expected[i]))?;
     Some(Truth { kind, region, strength })
+}
+
+/// Whether a pixel's expected electrons differ from the normal ones by more than their noise.
+pub fn changed(normal: f32, expected: f32) -> bool {
+    (expected - normal).abs() > (normal + (READ_NOISE * READ_NOISE) as f32).sqrt()
 }
 
 /// Noise of a pixel of plain sky, electrons.

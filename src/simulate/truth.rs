@@ -6,6 +6,8 @@ use std::path::Path;
 use polars::prelude::{Column, DataFrame, ParquetWriter};
 
 use super::kind::Kind;
+use crate::draw::canvas::Picture;
+use crate::draw::png::png8;
 use crate::error::{Failure, Kind as Fault, Result};
 
 /// A box of pixels; the first row of the file is y = 0.
@@ -63,6 +65,12 @@ impl Region {
     pub fn contains(&self, x: usize, y: usize) -> bool {
         (self.x..self.x + self.width).contains(&x) && (self.y..self.y + self.height).contains(&y)
     }
+}
+
+/// A mask as a grey PNG: white where it holds.
+pub fn mask_png(mask: &[bool], size: usize) -> Vec<u8> {
+    let rgb = mask.iter().flat_map(|&holds| [if holds { u8::MAX } else { 0 }; 3]).collect();
+    png8(&Picture { width: size, height: size, rgb })
 }
 
 /// Writes the truth table as Parquet.

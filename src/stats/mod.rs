@@ -2,8 +2,8 @@
 //!
 //! Scores to promises: [`conformal`] (p-values, certified thresholds), [`gpd`] and [`tail`] (what one component's value is
 //! worth, and estimates beyond the sample). Vectors to distances: [`gaussian`], [`knn`], [`regression`]; to pictures: [`plane`].
-//! Verdicts to figures: [`metrics`], [`classes`]; samples to a verdict: [`two_sample`], [`paired`]. Statistics are in f64; only the
-//! products over many vectors are in f32.
+//! Verdicts to figures: [`metrics`], [`classes`]; images to figures: [`fidelity`]; samples to a verdict: [`two_sample`],
+//! [`paired`]. Statistics are in f64; only the products over many vectors are in f32.
 
 pub mod conformal;
 pub mod gpd;
@@ -16,6 +16,7 @@ pub mod plane;
 pub mod regression;
 
 pub mod classes;
+pub mod fidelity;
 pub mod metrics;
 pub mod paired;
 pub mod two_sample;

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{CALIBRATION, REFERENCE, WEIGHTS};
+use crate::denoise::Record;
 use crate::pipeline::Training;
 use crate::train::fit::History;
 use crate::train::seal::Sealed;
@@ -39,6 +40,8 @@ pub struct Manifest {
     pub digests: Digests,
     /// How the weights were fitted, with what the command line overrode; none in versions that did not record it.
     pub training: Option<Training>,
+    /// The network that makes the denoised image, where the pipeline asks for one.
+    pub denoiser: Option<Record>,
     /// What each declared transformation does to the scores of validation frames.
     #[serde(default)]
     pub symmetries: Vec<Symmetry>,

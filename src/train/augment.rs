@@ -17,7 +17,7 @@ mod tests;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::pipeline::{Augment, Spec};
+use crate::pipeline::{Augment, ExtraNoise, Likelihood, Scaling, Spec};
 use crate::prepare::Prepared;
 use light::Instrument;
 pub use motion::Motion;
@@ -32,6 +32,11 @@ pub struct Augmenter {
     seed: u64,
     /// Never leaves a tile as it is where a mirror or a quarter turn is declared.
     always: bool,
+}
+
+/// Adds noise to a tile in scaled units: the instrument's, as the likelihood describes it, or Gaussian.
+pub fn noisy(tile: &mut [f32], scaling: Scaling, (noise, law): (ExtraNoise, Likelihood), random: &mut ChaCha8Rng) {
+    light::add_noise(tile, scaling, (noise, Instrument::of(law).as_ref()), random);
 }
 
 impl Augmenter {

@@ -10,6 +10,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
 use super::augment::Augmenter;
+use super::chain;
 use super::data::Sample;
 use super::diagnosis::diagnose;
 pub use super::history::{End, Epoch, History};
@@ -41,6 +42,8 @@ pub enum Event<'a> {
     Step(usize, usize, f64),
     /// An epoch ended.
     Epoch(&'a Epoch),
+    /// Of a network that is fitted beside the model.
+    Beside(chain::Event<'a>),
 }
 
 /// Fits `model` to the tiles of `train`, augmented as the pipeline declares, judged by `validation`; leaves the best weights

@@ -24,6 +24,7 @@ use std::sync::atomic::AtomicBool;
 use chrono::Utc;
 
 use crate::calibrate::{self, Calibration, Tails};
+use crate::denoise::{self, Pairs};
 use crate::detector::{Detector, Tile, measure_tiles};
 use crate::error::{Failure, Kind, Result};
 use crate::image::Limits;
@@ -60,6 +61,8 @@ pub struct Job<'a> {
     pub sources: &'a [Source],
     /// Weights to start from; drawn by the seed where absent.
     pub start: Option<&'a Path>,
+    /// Clean twins of the frames, for the denoiser; without them it learns from noise added.
+    pub clean: Option<Vec<Sample>>,
     /// Where versions are published.
     pub models: &'a Path,
     /// The command line, for the manifest.
@@ -86,7 +89,9 @@ pub fn train(
     let (parts, groups) = part(&samples.frames, spec)?;
     let frames = &samples.frames;
     let (train, validation) = (tiles_of(frames, &parts.train), tiles_of(frames, &parts.validation));
+    let pairs = job.clean.as_ref().map(|clean| Pairs::of(frames, clean, spec.input.scaling)).transpose()?;
     let device_name = device.name().to_string();
+    let again = device.clone();
     let mut model = match job.start {
         Some(weights) => Autoencoder::load(&spec.model, &spec.input, weights, device)?,
         None => Autoencoder::new(&spec.model, &spec.input, spec.training.seed, device)?,
@@ -97,6 +102,12 @@ pub fn train(
     model.save(&draft.weights(), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
     pictures::draw_history(&draft.folder, &job.pipeline.name, &history, spec.model.beta)?;
     pictures::draw_augmentation(&draft.folder, &job.pipeline.name, frames, &train, spec)?;
+    let taught = (frames.as_slice(), pairs.as_ref());
+    let denoiser =
+        denoise::fit(spec, taught, (&train, &validation), again, (stop, &mut |event| on(Event::Beside(event))))?;
+    if let Some((denoiser, _)) = &denoiser {
+        denoiser.save(&draft.path(denoise::WEIGHTS))?;
+    }
     let (parameters, sparsity) = (model.parameter_count(), model.sparsity()?);
     let (mut detector, seen) = freeze(model, frames, (&train, &parts.validation), job.pipeline)?;
     pictures::draw_reconstructions(&draft.folder, &job.pipeline.name, &mut detector, frames, &parts.validation)?;
@@ -117,6 +128,7 @@ pub fn train(
         parameters,
         sparsity,
         training: Some(spec.training.clone()),
+        denoiser: denoiser.map(|(_, record)| record),
         symmetries,
         data: Data {
             given: job.given.iter().map(|path| path.display().to_string()).collect(),

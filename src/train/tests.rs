@@ -37,6 +37,7 @@ fn fitted_beside(pipeline: &Pipeline, samples: Samples, test: seal::Given) -> Re
         sources: &[],
         start: None,
         test,
+        clean: None,
         models: models.path(),
         command: "anomalyd train".into(),
     };

@@ -1,0 +1,165 @@
+//! What a denoiser learns: tiles without noise, or without the noise added, from tiles with it.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::sync::atomic::AtomicBool;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Denoiser, Record, chain, law};
+use crate::error::{Failure, Kind, Result};
+use crate::model::device::Device;
+use crate::model::{FeedForward, Observation};
+use crate::pipeline::{ExtraNoise, Scaling, Spec};
+use crate::prepare::Prepared;
+use crate::train::augment::noisy;
+use crate::train::chain::{self as loops, Batch, Event, Goal, Judgement, Lesson, Plan};
+use crate::train::data::Sample;
+use crate::train::fit::{TileRef, evenly};
+
+/// Most validation tiles an epoch is judged by.
+const JUDGED: usize = 1024;
+/// Tiles judged at once.
+const BATCH: usize = 32;
+/// The noise added to validation tiles is the same in every epoch.
+const JUDGE_SEED: u64 = 0x6e6f_6973_6500;
+
+/// Frames without noise, each the twin of one with it.
+#[derive(Debug, Clone)]
+pub struct Pairs<'a>(Vec<&'a Prepared>);
+
+impl<'a> Pairs<'a> {
+    /// Finds the clean twin of every frame, by file name and place in the file.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] naming a frame without one, or one of another size; [`Kind::Settings`] where each frame is scaled by
+    /// itself, so that a pair has no common units.
+    pub fn of(frames: &[Sample], clean: &'a [Sample], scaling: Scaling) -> Result<Self> {
+        if scaling == Scaling::PerFrame {
+            return Err(Failure::new(Kind::Settings, "clean frames need an input.scaling other than per_frame"));
+        }
+        let name = |sample: &Sample| sample.source.file_name().map(OsString::from).unwrap_or_default();
+        let mut found: HashMap<(OsString, usize), &Prepared> =
+            clean.iter().map(|sample| ((name(sample), sample.index), &sample.prepared)).collect();
+        let twin = |frame: &Sample| {
+            let wrong = |why: &str| {
+                let at = format!("{} frame {}", frame.source.display(), frame.index);
+                Failure::new(Kind::Data, format!("{at}: {why}")).hint(
+                    "clean frames are found by the name of their file: anomalyd simulate --clean writes such pairs",
+                )
+            };
+            let twin = found.remove(&(name(frame), frame.index)).ok_or_else(|| wrong("no clean frame of that name"))?;
+            if (twin.width, twin.height) == (frame.prepared.width, frame.prepared.height) {
+                return Ok(twin);
+            }
+            Err(wrong(&format!("its clean frame has {}x{} pixels", twin.width, twin.height)))
+        };
+        Ok(Self(frames.iter().map(twin).collect::<Result<_>>()?))
+    }
+}
+
+/// Fits the denoiser that the pipeline asks for to the tiles of `train`, judged by those of `validation`; none where it
+/// asks for none.
+///
+/// # Errors
+/// [`Kind::Settings`] when neither pairs nor the pipeline say what noise is; see [`loops::fit`] for the rest.
+pub fn fit(
+    spec: &Spec,
+    (frames, pairs): (&[Sample], Option<&Pairs>),
+    (train, validation): (&[TileRef], &[TileRef]),
+    device: Device,
+    (stop, on): (&AtomicBool, &mut dyn FnMut(Event)),
+) -> Result<Option<(Denoiser, Record)>> {
+    let Some(denoiser) = &spec.denoiser else { return Ok(None) };
+    let noise = denoiser.noise(spec.model.likelihood);
+    if noise.is_none() && pairs.is_none() {
+        return Err(Failure::new(Kind::Settings, "denoiser.noise is missing: nothing says what noise to learn from")
+            .hint("give denoiser.noise = { gaussian = SIGMA } in the frame's units, or clean frames: --clean DIR"));
+    }
+    let law = law(spec, denoiser);
+    let lesson = Noisy { spec, frames, pairs, noise, train, judged: evenly(validation, JUDGED), law: &law };
+    let training = &spec.training;
+    let plan = Plan {
+        seed: training.seed,
+        epochs: denoiser.epochs,
+        batch_size: denoiser.batch_size.unwrap_or(training.batch_size),
+        learning_rate: denoiser.learning_rate,
+        weight_decay: training.weight_decay,
+        l1: training.l1,
+        clip_norm: training.clip_norm,
+        patience: training.patience,
+        items_per_epoch: denoiser.tiles_per_epoch.or(training.tiles_per_epoch),
+    };
+    let mut network = FeedForward::new(chain(spec, denoiser)?, training.seed, device)?;
+    let history = loops::fit(&mut network, &plan, &lesson, stop, on)?;
+    let record = Record { parameters: network.parameter_count(), pairs: pairs.is_some(), history };
+    Ok(Some((Denoiser::new(network, spec, denoiser, record.pairs), record)))
+}
+
+struct Noisy<'a> {
+    spec: &'a Spec,
+    frames: &'a [Sample],
+    pairs: Option<&'a Pairs<'a>>,
+    noise: Option<ExtraNoise>,
+    train: &'a [TileRef],
+    judged: Vec<TileRef>,
+    law: &'a Observation,
+}
+
+impl Noisy<'_> {
+    /// Tiles with noise and without, both `[N, C, S, S]`.
+    fn both(&self, tiles: &[TileRef], random: &mut ChaCha8Rng) -> [Vec<f32>; 2] {
+        let seen = self.gather(tiles, |tile| &self.frames[tile.sample].prepared);
+        if let Some(Pairs(clean)) = self.pairs {
+            return [seen, self.gather(tiles, |tile| clean[tile.sample])];
+        }
+        let (mut x, likelihood) = (seen.clone(), self.spec.model.likelihood);
+        for (tile, x) in tiles.iter().zip(x.chunks_exact_mut(self.image())) {
+            let scaling = self.frames[tile.sample].prepared.scaling;
+            if let Some(noise) = self.noise {
+                noisy(x, scaling, (noise, likelihood), random);
+            }
+        }
+        if self.spec.input.clip {
+            x.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+        }
+        [x, seen]
+    }
+
+    fn image(&self) -> usize {
+        self.spec.input.channels * self.spec.input.size * self.spec.input.size
+    }
+
+    fn gather<'a>(&'a self, tiles: &[TileRef], frame: impl Fn(&TileRef) -> &'a Prepared) -> Vec<f32> {
+        let mut x = vec![0.0; tiles.len() * self.image()];
+        for (tile, x) in tiles.iter().zip(x.chunks_exact_mut(self.image())) {
+            let corner = self.frames[tile.sample].prepared.tiles[tile.tile];
+            frame(tile).copy_tile(corner, self.spec.input.size, x);
+        }
+        x
+    }
+}
+
+impl Lesson for Noisy<'_> {
+    fn count(&self) -> usize {
+        self.train.len()
+    }
+
+    fn batch(&self, items: &[usize], random: &mut ChaCha8Rng) -> Batch<'_> {
+        let tiles: Vec<TileRef> = items.iter().map(|&item| self.train[item]).collect();
+        let [x, wanted] = self.both(&tiles, random);
+        Batch { x, goal: Goal::Images(wanted, self.law) }
+    }
+
+    fn judge(&self, network: &FeedForward) -> Result<Judgement> {
+        let (mut random, mut loss) = (ChaCha8Rng::seed_from_u64(JUDGE_SEED), 0.0);
+        for tiles in self.judged.chunks(BATCH) {
+            let [x, wanted] = self.both(tiles, &mut random);
+            let output = network.forward(&x)?;
+            let images = wanted.chunks_exact(self.image()).zip(output.chunks_exact(self.image()));
+            loss += images.map(|(wanted, output)| self.law.nll(wanted, output)).sum::<f64>();
+        }
+        Ok(Judgement { loss: loss / self.judged.len().max(1) as f64, accuracy: None })
+    }
+}

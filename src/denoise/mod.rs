@@ -1,0 +1,148 @@
+//! The denoised image by a U-Net of its own: learnt from frames with noise added, or from pairs with and without noise.
+//!
+//! Where the noise of a frame is known and no clean frame was at hand, the network has learnt `f(z) = E[y | z]`, the frame
+//! `y` from a noisier one `z = y + a n`. What lies behind the noise then is `((1 + a^2) f(z) - z) / a^2` (Moran, Schmidt,
+//! Zhong & Coady 2020, Noisier2Noise, arXiv:1910.11908, eq. 5); it is applied to the frame itself.
+
+mod lesson;
+
+pub use lesson::{Pairs, fit};
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Failure, Kind, Result};
+use crate::model::device::Device;
+use crate::model::feedforward::Chain;
+use crate::model::graph::Shape;
+use crate::model::unet::unet;
+use crate::model::{FeedForward, Observation};
+use crate::pipeline::{self, ExtraNoise, Likelihood, Scaling, Spec};
+use crate::prepare::{Mosaic, Prepared};
+use crate::store::Version;
+use crate::train::chain::History;
+
+/// Its weights in a version's folder.
+pub const WEIGHTS: &str = "denoiser.safetensors";
+/// Tiles on the device at once.
+const BATCH: usize = 32;
+
+/// What a version's manifest says of its denoiser.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Trained values.
+    pub parameters: usize,
+    /// Learnt from pairs of frames with and without noise; else from frames with noise added.
+    pub pairs: bool,
+    /// Every epoch.
+    pub history: History,
+}
+
+/// A fitted network for the denoised image.
+pub struct Denoiser {
+    network: FeedForward,
+    law: Observation,
+    size: usize,
+    noisier: Option<Noisier>,
+}
+
+/// Noise was added to frames whose own is known: amplitude over theirs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Noisier {
+    amplitude: f32,
+    scaling: Scaling,
+}
+
+impl Denoiser {
+    /// The denoiser of a version; none where the pipeline asks for none.
+    ///
+    /// # Errors
+    /// [`Kind::Model`] when the version has none, or one of another shape.
+    pub fn load(spec: &Spec, version: &Version, device: Device) -> Result<Option<Self>> {
+        let Some(denoiser) = &spec.denoiser else { return Ok(None) };
+        let Some(record) = &version.manifest.denoiser else {
+            let message = format!("model {} has no denoiser, the pipeline asks for one", version.manifest.version);
+            return Err(Failure::new(Kind::Model, message)
+                .hint("train again (anomalyd train), or take [denoiser] out of the pipeline file"));
+        };
+        let weights = version.weights.with_file_name(WEIGHTS);
+        let network = FeedForward::load(chain(spec, denoiser)?, &weights, device)?;
+        Ok(Some(Self::new(network, spec, denoiser, record.pairs)))
+    }
+
+    fn new(network: FeedForward, spec: &Spec, denoiser: &pipeline::Denoiser, pairs: bool) -> Self {
+        let counts = matches!(spec.model.likelihood, Likelihood::PoissonGaussian { .. });
+        let noisier = match denoiser.noise(spec.model.likelihood) {
+            Some(ExtraNoise::Instrument(amplitude)) if counts && !pairs => {
+                Some(Noisier { amplitude, scaling: spec.input.scaling })
+            }
+            _ => None,
+        };
+        Self { network, law: law(spec, denoiser), size: spec.input.size, noisier }
+    }
+
+    /// Writes the weights.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        self.network.save(path, HashMap::new())
+    }
+
+    /// The denoised frame, `[C, H, W]` in scaled units; overlapping tiles are averaged.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the device fails.
+    pub fn apply(&self, frame: &Prepared) -> Result<Vec<f32>> {
+        let image = frame.channels * self.size * self.size;
+        let mut mosaic = Mosaic::new(frame, self.size, frame.channels);
+        let mut x_hat = vec![0.0; image];
+        for corners in frame.tiles.chunks(BATCH) {
+            let mut x = vec![0.0; corners.len() * image];
+            for (&corner, x) in corners.iter().zip(x.chunks_exact_mut(image)) {
+                frame.copy_tile(corner, self.size, x);
+            }
+            let output = self.network.forward(&x)?;
+            for ((&corner, x), output) in corners.iter().zip(x.chunks_exact(image)).zip(output.chunks_exact(image)) {
+                self.law.reconstruct(output, &mut x_hat);
+                if let Some(noisier) = self.noisier {
+                    noisier.correct(x, &mut x_hat);
+                }
+                mosaic.add(corner, &x_hat);
+            }
+        }
+        Ok(mosaic.finish())
+    }
+}
+
+impl Noisier {
+    /// From the mean of the frame to what lies behind it, in physical units.
+    fn correct(self, x: &[f32], x_hat: &mut [f32]) {
+        let square = self.amplitude * self.amplitude;
+        for (x_hat, &x) in x_hat.iter_mut().zip(x) {
+            let (f, z) = (self.scaling.unscale(*x_hat), self.scaling.unscale(x));
+            *x_hat = self.scaling.scale(((1.0 + square) * f - z) / square);
+        }
+    }
+}
+
+/// The network of a pipeline.
+fn chain(spec: &Spec, denoiser: &pipeline::Denoiser) -> Result<Chain> {
+    let input = Shape { c: spec.input.channels, h: spec.input.size, w: spec.input.size };
+    unet(input, spec.input.channels, &denoiser.widths, denoiser.norm, denoiser.upsample)
+}
+
+/// What a pixel of its output is worth. A Gaussian one has the noise that is added, or a unit's.
+fn law(spec: &Spec, denoiser: &pipeline::Denoiser) -> Observation {
+    let sigma = match (denoiser.noise, spec.input.scaling) {
+        (Some(ExtraNoise::Gaussian(sigma)), Scaling::Linear { black, white }) => sigma / (white - black).abs(),
+        _ => 1.0,
+    };
+    let log_var = vec![2.0 * sigma.ln(); spec.input.channels];
+    Observation::new(spec.model.likelihood, spec.input.scaling, spec.input.channels, &log_var)
+}
+
+#[cfg(test)]
+mod tests;
