@@ -78,6 +78,8 @@ pub enum Command {
     Models(commands::models::Args),
     /// Images drawn from a model's latent space: what it takes for normal.
     Generate(commands::generate::Args),
+    /// How much noise a pipeline takes away: PSNR and SSIM against frames without any, and a contact sheet.
+    Denoise(commands::denoise::Args),
     /// Make frames with known truth.
     Simulate(commands::simulate::Args),
     /// Write the manual pages into a folder.

@@ -5,10 +5,10 @@ use rayon::prelude::*;
 use crate::components::Component;
 use crate::error::Result;
 use crate::measure::{Measurement, Shapes, measure};
-use crate::model::Autoencoder;
 use crate::model::device::Device;
+use crate::model::{Autoencoder, Observation};
 use crate::pipeline::Spec;
-use crate::prepare::Prepared;
+use crate::prepare::{Mosaic, Prepared};
 use crate::reference::Components;
 use crate::store::{Fitted, Version};
 use crate::trail::Lines;
@@ -124,6 +124,23 @@ impl Detector {
             }
         }
         Ok(())
+    }
+}
+
+impl Detector {
+    /// The reconstruction of a whole frame, `[C, H, W]` in scaled units; overlapping tiles are averaged.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] when the device fails.
+    pub fn denoise(&mut self, frame: &Prepared) -> Result<Vec<f32>> {
+        let mut mosaic = Mosaic::new(frame, self.shapes.size, frame.channels);
+        self.reconstruct(frame, &mut |corner, x_hat, _| mosaic.add(corner, x_hat))?;
+        Ok(mosaic.finish())
+    }
+
+    /// The law of a pixel given the reconstruction.
+    pub fn observation(&self) -> Observation {
+        self.model.observation()
     }
 }
 

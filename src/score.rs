@@ -8,6 +8,7 @@ use crate::calibrate::Calibration;
 use crate::classify::{Classifier, Named};
 use crate::components::Component;
 use crate::denoise::Denoiser;
+use crate::denoise::departures::{Departures, Noise, departures};
 use crate::detector::{Detector, Examined};
 use crate::error::{Failure, Result};
 use crate::measure::anomaly_map;
@@ -85,6 +86,8 @@ pub struct Maps {
     pub denoised: Vec<f32>,
     /// What made it.
     pub denoised_by: DenoisedBy,
+    /// Where it departs from the input by more than noise does.
+    pub departures: Departures,
     /// `[height, width]`, smoothed noise-normalised residual, at least 0.
     pub anomaly: Vec<f32>,
 }
@@ -272,6 +275,8 @@ impl Scorer {
             Some(denoiser) => (denoiser.apply(frame)?, DenoisedBy::Unet),
             None => (denoised.finish(), DenoisedBy::Model),
         };
+        let law = self.detector.observation();
+        let noise = Noise { law: &law, likelihood: self.pipeline.spec.model.likelihood, scaling: frame.scaling };
         let physical = |pixels: &[f32]| pixels.par_iter().map(|&value| frame.scaling.unscale(value)).collect();
         Ok(Maps {
             width,
@@ -280,6 +285,7 @@ impl Scorer {
             input: physical(&frame.pixels),
             denoised: physical(&denoised),
             denoised_by,
+            departures: departures(noise, &frame.pixels, &denoised, width * height),
             anomaly: anomaly.finish(),
         })
     }

@@ -6,6 +6,7 @@ pub mod classify;
 pub mod compact;
 pub mod completions;
 pub mod demo;
+pub mod denoise;
 pub mod evaluate;
 pub mod evidence;
 pub mod generate;
@@ -57,6 +58,7 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Classify(args) => classify::run(&args, settings),
         Command::Evidence(args) => evidence::run(&args, settings),
         Command::Models(args) => models::run(&args, settings),
+        Command::Denoise(args) => denoise::run(&args, settings),
         Command::Simulate(args) => simulate::run(&args, settings),
         Command::Man(args) => man::run(&args),
         Command::Completions(args) => completions::run(&args),

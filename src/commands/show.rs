@@ -38,7 +38,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let frame_id = find(&mut reports, &args.frame_id, &settings.state)?;
     let sql = format!("SELECT * FROM anomalies WHERE frame_id = '{frame_id}' ORDER BY scored_at DESC LIMIT 1");
     let rows = reports.query(&sql)?;
-    let picture = draw(&rows, 0, &settings.pipelines)?;
+    let departed = departed(&mut reports, &frame_id)?;
+    let picture = draw(&rows, 0, &departed, &settings.pipelines)?;
     let path = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{frame_id}.png")));
     std::fs::write(&path, picture).map_err(|error| Failure::io(&path, error))?;
     println!("{}", path.display());
@@ -66,18 +67,43 @@ pub fn picture(rows: &DataFrame, row: usize, name: &str) -> Result<Decoded> {
 }
 
 /// The panel of a row of `anomalies`.
-fn draw(rows: &DataFrame, row: usize, pipelines: &Path) -> Result<Vec<u8>> {
+fn draw(rows: &DataFrame, row: usize, departed: &Departed, pipelines: &Path) -> Result<Vec<u8>> {
     let (input, denoised) = (picture(rows, row, INPUT)?, picture(rows, row, DENOISED)?);
     let map = picture(rows, row, ANOMALY_MAP)?;
     let boxes = regions(rows, row, pipelines);
+    let mut lines = captions(rows, row, boxes.len());
+    lines.extend(departed.caption.clone());
     Ok(panel(&Panel {
         title: format!("{}  {}", string(rows, "pipeline", row), named(rows, row)),
-        lines: captions(rows, row, boxes.len()),
+        lines,
         input: input.values(),
         reconstruction: denoised.values(),
         anomaly: map.values(),
         boxes,
+        marks: departed.pixels.iter().map(|&at| (at % input.width.max(1), at / input.width.max(1))).collect(),
     }))
+}
+
+/// Where the denoised image departs from the input by more than noise does.
+#[derive(Debug, Default)]
+struct Departed {
+    pixels: Vec<usize>,
+    caption: Option<String>,
+}
+
+/// From the frame's row of `denoised`; nothing where none was kept, or by a version that did not look.
+fn departed(reports: &mut Reports, frame_id: &str) -> Result<Departed> {
+    if !reports.has("denoised") {
+        return Ok(Departed::default());
+    }
+    let rows = reports.query(&format!("SELECT * FROM denoised WHERE frame_id = '{frame_id}' LIMIT 1"))?;
+    let (Some(count), 1) = (number(&rows, "departures", 0), rows.height()) else { return Ok(Departed::default()) };
+    let pixels = serde_json::from_str(&string(&rows, "departed", 0)).unwrap_or_default();
+    let by = string(&rows, "denoised_by", 0);
+    let largest = number(&rows, "departure_max", 0).map_or("?".into(), number_text);
+    let found = if count > 0.0 { format!("{count} pixels, ringed,") } else { "no pixel".into() };
+    let caption = format!("denoised by {by}: {found} beyond what noise does, largest deviation {largest} sigma");
+    Ok(Departed { pixels, caption: Some(caption) })
 }
 
 /// The source, with the frame's number where the file holds several.

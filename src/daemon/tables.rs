@@ -42,6 +42,7 @@ impl Tables {
         };
         let wanted = maps.filter(|_| keep || verdict.is_anomaly);
         let denoised_by = wanted.as_ref().map_or(DenoisedBy::Model, |maps| maps.denoised_by);
+        let departures = wanted.as_ref().map(|maps| maps.departures.clone()).unwrap_or_default();
         let pictures =
             wanted.map(|maps| ([maps.width, maps.height, maps.channels].map(|side| side as u32), draw(maps)));
         let mut bytes = ROW_BYTES;
@@ -72,6 +73,7 @@ impl Tables {
                 shape: *shape,
                 picture: pictures[1].clone(),
                 denoised_by,
+                departures,
             });
         }
         if row.verdict.is_anomaly {

@@ -64,6 +64,7 @@ fn verdict(frame: &Prepared) -> Verdict {
         input: frame.pixels.clone(),
         denoised: frame.pixels.clone(),
         denoised_by: crate::score::DenoisedBy::Model,
+        departures: Default::default(),
         anomaly: vec![0.5; frame.width * frame.height],
     };
     let is_anomaly = score > 100.0;

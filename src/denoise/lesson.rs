@@ -27,7 +27,7 @@ const JUDGE_SEED: u64 = 0x6e6f_6973_6500;
 
 /// Frames without noise, each the twin of one with it.
 #[derive(Debug, Clone)]
-pub struct Pairs<'a>(Vec<&'a Prepared>);
+pub struct Pairs<'a>(pub(super) Vec<&'a Prepared>);
 
 impl<'a> Pairs<'a> {
     /// Finds the clean twin of every frame, by file name and place in the file.
@@ -93,8 +93,9 @@ pub fn fit(
     };
     let mut network = FeedForward::new(chain(spec, denoiser)?, training.seed, device)?;
     let history = loops::fit(&mut network, &plan, &lesson, stop, on)?;
-    let record = Record { parameters: network.parameter_count(), pairs: pairs.is_some(), history };
-    Ok(Some((Denoiser::new(network, spec, denoiser, record.pairs), record)))
+    let passed = lesson.passed(&network)?;
+    let record = Record { parameters: network.parameter_count(), pairs: pairs.is_some(), passed, history };
+    Ok(Some((Denoiser::new(network, spec, denoiser, record.passed), record)))
 }
 
 struct Noisy<'a> {
@@ -125,6 +126,24 @@ impl Noisy<'_> {
             x.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
         }
         [x, seen]
+    }
+
+    /// The network's mean response to the noise added, in scaled units: `<f(y + n) - f(y), n> / <n, n>`, at most what a
+    /// perfect network passes on. None where the noise of the frames themselves is not known.
+    fn passed(&self, network: &FeedForward) -> Result<Option<f32>> {
+        let (Some(ExtraNoise::Instrument(amplitude)), None) = (self.noise, self.pairs) else { return Ok(None) };
+        let (mut random, mut response, mut power) = (ChaCha8Rng::seed_from_u64(JUDGE_SEED), 0.0, 0.0);
+        for tiles in self.judged.chunks(BATCH) {
+            let [z, y] = self.both(tiles, &mut random);
+            let [of_z, of_y] = [network.forward(&z)?, network.forward(&y)?];
+            for (((z, y), of_z), of_y) in z.iter().zip(&y).zip(&of_z).zip(&of_y) {
+                let noise = f64::from(z - y);
+                response += f64::from(of_z - of_y) * noise;
+                power += noise * noise;
+            }
+        }
+        let perfect = 1.0 / (1.0 + f64::from(amplitude).powi(2));
+        Ok((power > 0.0).then(|| (response / power).clamp(0.0, perfect) as f32))
     }
 
     fn image(&self) -> usize {

@@ -1,9 +1,12 @@
 //! The denoised image by a U-Net of its own: learnt from frames with noise added, or from pairs with and without noise.
 //!
-//! Where the noise of a frame is known and no clean frame was at hand, the network has learnt `f(z) = E[y | z]`, the frame
-//! `y` from a noisier one `z = y + a n`. What lies behind the noise then is `((1 + a^2) f(z) - z) / a^2` (Moran, Schmidt,
-//! Zhong & Coady 2020, Noisier2Noise, arXiv:1910.11908, eq. 5); it is applied to the frame itself.
+//! Where no clean frame was at hand, the network has learnt the frame `y` from a noisier one `z`. It then passes on a share
+//! `r` of the noise it sees; with noise of `a` times the frame's own amplitude added that is `1 / (1 + a^2)` for a perfect
+//! network (Moran, Schmidt, Zhong & Coady 2020, Noisier2Noise, arXiv:1910.11908, eq. 5), and less for one that smooths more. The
+//! share is measured, as the network's mean response to the noise added, and taken off: `(f(y) - r y) / (1 - r)`.
 
+pub mod compare;
+pub mod departures;
 mod lesson;
 
 pub use lesson::{Pairs, fit};
@@ -19,7 +22,7 @@ use crate::model::feedforward::Chain;
 use crate::model::graph::Shape;
 use crate::model::unet::unet;
 use crate::model::{FeedForward, Observation};
-use crate::pipeline::{self, ExtraNoise, Likelihood, Scaling, Spec};
+use crate::pipeline::{self, ExtraNoise, Scaling, Spec};
 use crate::prepare::{Mosaic, Prepared};
 use crate::store::Version;
 use crate::train::chain::History;
@@ -36,6 +39,9 @@ pub struct Record {
     pub parameters: usize,
     /// Learnt from pairs of frames with and without noise; else from frames with noise added.
     pub pairs: bool,
+    /// Share of a frame's noise that it passes on and that is taken off; none where it learnt from pairs, or where the
+    /// noise of a frame is not known.
+    pub passed: Option<f32>,
     /// Every epoch.
     pub history: History,
 }
@@ -48,10 +54,10 @@ pub struct Denoiser {
     noisier: Option<Noisier>,
 }
 
-/// Noise was added to frames whose own is known: amplitude over theirs.
+/// The network passes noise on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Noisier {
-    amplitude: f32,
+    passed: f32,
     scaling: Scaling,
 }
 
@@ -69,17 +75,11 @@ impl Denoiser {
         };
         let weights = version.weights.with_file_name(WEIGHTS);
         let network = FeedForward::load(chain(spec, denoiser)?, &weights, device)?;
-        Ok(Some(Self::new(network, spec, denoiser, record.pairs)))
+        Ok(Some(Self::new(network, spec, denoiser, record.passed)))
     }
 
-    fn new(network: FeedForward, spec: &Spec, denoiser: &pipeline::Denoiser, pairs: bool) -> Self {
-        let counts = matches!(spec.model.likelihood, Likelihood::PoissonGaussian { .. });
-        let noisier = match denoiser.noise(spec.model.likelihood) {
-            Some(ExtraNoise::Instrument(amplitude)) if counts && !pairs => {
-                Some(Noisier { amplitude, scaling: spec.input.scaling })
-            }
-            _ => None,
-        };
+    fn new(network: FeedForward, spec: &Spec, denoiser: &pipeline::Denoiser, passed: Option<f32>) -> Self {
+        let noisier = passed.map(|passed| Noisier { passed, scaling: spec.input.scaling });
         Self { network, law: law(spec, denoiser), size: spec.input.size, noisier }
     }
 
@@ -118,12 +118,11 @@ impl Denoiser {
 }
 
 impl Noisier {
-    /// From the mean of the frame to what lies behind it, in physical units.
+    /// Takes off the share of the noise that was passed on, in physical units.
     fn correct(self, x: &[f32], x_hat: &mut [f32]) {
-        let square = self.amplitude * self.amplitude;
         for (x_hat, &x) in x_hat.iter_mut().zip(x) {
-            let (f, z) = (self.scaling.unscale(*x_hat), self.scaling.unscale(x));
-            *x_hat = self.scaling.scale(((1.0 + square) * f - z) / square);
+            let (f, y) = (self.scaling.unscale(*x_hat), self.scaling.unscale(x));
+            *x_hat = self.scaling.scale((f - self.passed * y) / (1.0 - self.passed));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Values;
 use super::canvas::{Picture, Size, keep_end};
-use super::colour::{INK, MUTED, ORANGE, Rgb, inferno};
+use super::colour::{INK, MUTED, ORANGE, Rgb, VERMILION, inferno};
 use super::stretch::{Shrink, Stretch, fit, short};
 
 /// Side of one picture, at most, in pixels.
@@ -13,6 +13,8 @@ const BAR: usize = 16;
 const BAR_LABELS: usize = 64;
 /// Thickness of an outline.
 const LINE: usize = 2;
+/// Pixels of the picture between a marked pixel and its ring.
+const RING: usize = 4;
 /// From this highest residual on, in units of the noise, the colours go by the square root.
 const WIDE: f32 = 30.0;
 
@@ -34,6 +36,8 @@ pub struct Panel<'a> {
     pub anomaly: Values<'a>,
     /// Outlined on the input.
     pub boxes: Vec<Region>,
+    /// Pixels `(x, y)` ringed on the reconstruction.
+    pub marks: Vec<(usize, usize)>,
 }
 
 /// Draws a panel as an 8-bit PNG. Input and reconstruction share one stretch (percentiles of the input); the anomaly map
@@ -42,7 +46,8 @@ pub fn panel(panel: &Panel<'_>) -> Vec<u8> {
     let stretch = Stretch::of(panel.input.pixels);
     let (mut input, scale) = grey(&stretch, panel.input);
     outline(&mut input, &panel.boxes, scale);
-    let (reconstruction, _) = grey(&stretch, panel.reconstruction);
+    let (mut reconstruction, scale) = grey(&stretch, panel.reconstruction);
+    ring(&mut reconstruction, &panel.marks, scale);
     let (map, bar) = heat(panel.anomaly);
     let (columns, rows) = (input.width.max(200), input.height.max(map.height));
     let width = 2 * MARGIN + 3 * columns + 2 * GAP + 8 + BAR + BAR_LABELS;
@@ -114,6 +119,15 @@ pub fn outline(picture: &mut Picture, regions: &[Region], scale: f64) {
     }
 }
 
+/// A small square around each pixel of the frame, far enough from it to leave it to be seen.
+fn ring(picture: &mut Picture, marks: &[(usize, usize)], scale: f64) {
+    for &(x, y) in marks {
+        let at = |value: usize| ((value as f64 * scale) as usize).saturating_sub(RING);
+        let side = 2 * RING + scale.ceil() as usize;
+        picture.outline(at(x), at(y), side, side, 1, VERMILION);
+    }
+}
+
 fn header(sheet: &mut Picture, panel: &Panel<'_>, width: usize) {
     sheet.text(MARGIN, MARGIN, &keep_end(&panel.title, Size::Title, width), Size::Title, INK);
     for (place, line) in panel.lines.iter().enumerate() {
@@ -164,6 +178,7 @@ mod tests {
             reconstruction: Values::grey(64, 64, &input),
             anomaly: Values::grey(64, 64, &map),
             boxes: vec![(16, 16, 32, 32)],
+            marks: vec![(40, 40)],
         });
         let back = decode(&bytes, None).unwrap();
         assert_eq!(back.width, 2 * MARGIN + 3 * 512 + 2 * GAP + 8 + BAR + BAR_LABELS);
@@ -172,6 +187,7 @@ mod tests {
             (0..plane).filter(|i| (0..3).all(|c| back.pixels[c * plane + i] == f32::from(colour[c]))).count()
         };
         assert_eq!(has(ORANGE), 256 * 256 - 252 * 252);
+        assert_eq!(has(VERMILION), 16 * 16 - 14 * 14);
         assert!(has(inferno(1.0)) >= 64, "the one hot pixel, eight times as large");
     }
 

@@ -36,7 +36,11 @@ pub struct Heading {
 
 /// Values as a picture for a sheet, stretched by their own percentiles, with regions `(x, y, width, height)` outlined.
 pub fn thumbnail(values: Values<'_>, boxes: &[Region]) -> Picture {
-    let stretch = Stretch::of(values.pixels);
+    thumbnail_as(values, &Stretch::of(values.pixels), boxes)
+}
+
+/// The same with a stretch that several pictures share.
+pub fn thumbnail_as(values: Values<'_>, stretch: &Stretch, boxes: &[Region]) -> Picture {
     let (width, height, pixels, scale) = fit(values, SIDE, Shrink::Mean);
     let mut picture = stretch.picture(Values { width, height, channels: values.channels, pixels: &pixels });
     outline(&mut picture, boxes, scale);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::classify::Named;
+use crate::denoise::departures::Departures;
 use crate::draw::png::Png16;
 use crate::score::{DenoisedBy, FlaggedTile, Identity, Verdict};
 use crate::watch::Stat;
@@ -62,6 +63,8 @@ pub struct DenoisedRow {
     pub picture: Png16,
     /// What made it.
     pub denoised_by: DenoisedBy,
+    /// Where it departs from the input by more than noise does.
+    pub departures: Departures,
 }
 
 /// A file or frame that could not be scored.

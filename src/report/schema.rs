@@ -120,6 +120,9 @@ pub fn denoised(rows: &[DenoisedRow]) -> PolarsResult<DataFrame> {
         column("offset", pick(rows, |row| row.picture.offset)),
         column("scale", pick(rows, |row| row.picture.scale)),
         column("denoised_by", pick(rows, |row| row.denoised_by.as_str())),
+        column("departures", pick(rows, |row| row.departures.count as u32)),
+        column("departure_max", pick(rows, |row| row.departures.largest)),
+        lists_of("departed", &pick(rows, |row| column("item", &row.departures.pixels[..])), DataType::UInt32)?,
     ];
     frame(rows.len(), columns)
 }
