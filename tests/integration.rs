@@ -5,6 +5,7 @@ mod integration {
     mod compact;
     mod decode;
     mod demo;
+    mod denoise;
     mod draw;
     mod ledger;
     mod observe;
