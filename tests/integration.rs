@@ -2,6 +2,7 @@
 
 mod integration {
     mod check;
+    mod classify;
     mod compact;
     mod decode;
     mod demo;
