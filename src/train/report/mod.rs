@@ -88,14 +88,15 @@ pub fn page(report: &Report) -> Result<String> {
 /// PNG pictures; none where there is none.
 struct Pictures {
     reconstructions: Option<Vec<u8>>,
+    augmentation: Option<Vec<u8>>,
     samples: Option<Vec<u8>>,
 }
 
 impl Pictures {
     fn of(report: &Report) -> Result<Self> {
-        let reconstructions = std::fs::read(report.folder.join("reconstructions.png")).ok();
+        let read = |name: &str| std::fs::read(report.folder.join(name)).ok();
         let samples = samples::sheet(report.spec, &report.folder.join("weights.safetensors"))?;
-        Ok(Self { reconstructions, samples })
+        Ok(Self { reconstructions: read("reconstructions.png"), augmentation: read("augmentation.png"), samples })
     }
 }
 
@@ -136,7 +137,13 @@ fn body(html: &mut Html, report: &Report, calibration: &Calibration, pictures: &
         });
         words::validation(html, report.seen, calibration.threshold());
     });
-    section(html, regularisation, |html| words::regularisation(html, report));
+    section(html, regularisation, |html| {
+        words::regularisation(html, report);
+        if let Some(png) = &pictures.augmentation {
+            let says = "Training tiles, the first of each pair as it is, under each declared transformation.";
+            picture(html, "Augmentation", says, png);
+        }
+    });
     section(html, origin, |html| words::origin(html, report));
 }
 
@@ -169,24 +176,26 @@ fn draw_latent(html: &mut Html, report: &Report) {
     }
 }
 
-fn draw_pictures(html: &mut Html, pictures: &Pictures) {
-    let mut show = |title: &str, says: &str, png: &[u8]| {
-        figures::figure(html, title, says, |html| {
-            let address = png_address(png);
-            html.element("div", &[("class", "scroll")], |html| {
-                html.leaf("img", &[("alt", title), ("src", &address)]);
-            });
+/// A PNG that is wider than a telephone: scrolled there, not shrunk beyond reading.
+fn picture(html: &mut Html, title: &str, says: &str, png: &[u8]) {
+    figures::figure(html, title, says, |html| {
+        let address = png_address(png);
+        html.element("div", &[("class", "scroll")], |html| {
+            html.leaf("img", &[("alt", title), ("src", &address)]);
         });
-    };
+    });
+}
+
+fn draw_pictures(html: &mut Html, pictures: &Pictures) {
     if let Some(png) = &pictures.reconstructions {
         let says = "Validation tiles beside what the model makes of them, each stretched by its own percentiles.";
-        show("Reconstructions", says, png);
+        picture(html, "Reconstructions", says, png);
     }
     match &pictures.samples {
         Some(png) => {
             let says = "Latents drawn from independent standard normals, decoded. What looks like the instrument's frames says \
                         that the posterior fills the prior.";
-            show("Samples from the prior", says, png);
+            picture(html, "Samples from the prior", says, png);
         }
         None => words::missing(html, "An autoencoder without a prior has nothing to draw samples from."),
     }

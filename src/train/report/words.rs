@@ -176,7 +176,11 @@ fn test(sealed: Option<&Sealed>) -> String {
         None => "none was given".into(),
         Some(sealed) => {
             let times = sealed.openings.len();
-            let opened = if times == 0 { "not opened".to_string() } else { format!("opened {times} times") };
+            let opened = match times {
+                0 => "not opened".to_string(),
+                1 => "opened once".to_string(),
+                _ => format!("opened {times} times"),
+            };
             format!(
                 "{} normal and {} anomalous frames, digest {}; {opened}",
                 sealed.normal, sealed.anomalous, sealed.digest
