@@ -78,6 +78,10 @@ pub enum Command {
     Models(commands::models::Args),
     /// Images drawn from a model's latent space: what it takes for normal.
     Generate(commands::generate::Args),
+    /// The way between two images through a model's latent space.
+    Interpolate(commands::interpolate::Args),
+    /// A map of where frames lie in a model's latent space.
+    Latent(commands::latent::Args),
     /// How much noise a pipeline takes away: PSNR and SSIM against frames without any, and a contact sheet.
     Denoise(commands::denoise::Args),
     /// Make frames with known truth.

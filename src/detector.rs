@@ -54,6 +54,11 @@ impl Detector {
         self.wanted = wanted;
     }
 
+    /// Channels, rows and columns of a tile's latent; a vector is `(dim, 1, 1)`.
+    pub fn latent_map(&self) -> (usize, usize, usize) {
+        self.shapes.latent
+    }
+
     /// From now on computes every component, not only those of the score: for ablations.
     pub fn want_all(&mut self) {
         let available = |component: &Component| self.in_noise_units || !component.needs_noise_units();

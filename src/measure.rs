@@ -199,7 +199,7 @@ fn background(plane: &[f32], size: usize) -> f64 {
 }
 
 /// A latent vector as it is; of a map `[c, h, w]` each channel's mean, spread and largest magnitude, wherever it stands.
-fn describe_latent(mean: &[f32], (_, h, w): (usize, usize, usize)) -> Vec<f32> {
+pub fn describe_latent(mean: &[f32], (_, h, w): (usize, usize, usize)) -> Vec<f32> {
     if h * w == 1 {
         return mean.to_vec();
     }

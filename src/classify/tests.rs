@@ -47,7 +47,7 @@ fn sample(kind: &str, id: u64) -> Sample {
     let pixels = picture(kind, id);
     let prepared = Prepared { width: SIDE, height: SIDE, channels: 1, pixels, tiles: vec![(0, 0)], scaling };
     let digest = blake3::hash(format!("{kind} {id}").as_bytes());
-    Sample { source: PathBuf::from(format!("{kind}/{id}.png")), index: 0, digest, prepared }
+    Sample { source: PathBuf::from(format!("{kind}/{id}.png")), index: 0, digest, observed_at: None, prepared }
 }
 
 fn labelled(kinds: &[&str], each: u64) -> Labelled {

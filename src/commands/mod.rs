@@ -11,7 +11,9 @@ pub mod evaluate;
 pub mod evidence;
 pub mod generate;
 pub mod inspect;
+pub mod interpolate;
 pub mod labelled;
+pub mod latent;
 pub mod ledger;
 pub mod man;
 pub mod models;
@@ -56,6 +58,8 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(&args, settings),
         Command::Generate(args) => generate::run(&args, settings),
         Command::Classify(args) => classify::run(&args, settings),
+        Command::Interpolate(args) => interpolate::run(&args, settings),
+        Command::Latent(args) => latent::run(&args, settings),
         Command::Evidence(args) => evidence::run(&args, settings),
         Command::Models(args) => models::run(&args, settings),
         Command::Denoise(args) => denoise::run(&args, settings),

@@ -44,7 +44,7 @@ fn sample(spec: &Spec, index: usize, noise: bool) -> Sample {
         scaling: spec.input.scaling,
     };
     let digest = blake3::hash(&[index as u8]);
-    Sample { source: format!("f/{index}.fits").into(), index: 0, digest, prepared }
+    Sample { source: format!("f/{index}.fits").into(), index: 0, digest, observed_at: None, prepared }
 }
 
 /// Gain in PSNR over the frames themselves, dB, on frames that were not learnt from.

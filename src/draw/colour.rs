@@ -21,6 +21,8 @@ pub const GREEN: Rgb = [0, 158, 115];
 pub const ORANGE: Rgb = [230, 159, 0];
 /// A fifth series (Okabe & Ito's reddish purple).
 pub const PURPLE: Rgb = [204, 121, 167];
+/// A sixth series (Okabe & Ito's sky blue).
+pub const SKY: Rgb = [86, 180, 233];
 
 /// Matplotlib's inferno (CC0) at eleven equal steps: lightness rises monotonically, so it survives a grey print.
 const INFERNO: [Rgb; 11] = [

@@ -3,6 +3,7 @@
 //! What a program reads keeps its values ([`png::png16`]: `value = offset + scale * level`); what a person looks at is
 //! stretched for the eye ([`stretch::Stretch`]), and its caption says how.
 
+pub mod animation;
 pub mod canvas;
 pub mod colour;
 pub mod panel;
@@ -10,6 +11,7 @@ pub mod plot;
 pub mod png;
 pub mod sheet;
 pub mod stretch;
+pub mod strip;
 
 /// Values to draw: borrowed, `[channels, height, width]`, one or three channels; NaN is blank.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,10 @@
-//! Looking into a model: images drawn from its latent space, and ways between two images.
+//! Looking into a model: images drawn from its latent space, ways between two images, maps of where frames lie.
 
+pub mod chart;
 pub mod law;
+pub mod still;
 pub mod subject;
+pub mod way;
 
 pub use law::Law;
 pub use subject::Subject;

@@ -22,7 +22,7 @@ fn ring(which: u32) -> Sample {
     let scaling = Scaling::Linear { black: 0.0, white: 255.0 };
     let pixels = (0..28 * 28).map(value).collect();
     let prepared = Prepared { width: 28, height: 28, channels: 1, pixels, tiles: vec![(0, 0)], scaling };
-    Sample { source: "ring".into(), index: which as usize, digest, prepared }
+    Sample { source: "ring".into(), index: which as usize, digest, observed_at: None, prepared }
 }
 
 fn scorer(pipeline: &Pipeline, threshold: Option<f64>) -> Scorer {

@@ -91,7 +91,7 @@ impl Mahalanobis {
 }
 
 /// Covariance (divided by n) of the finite rows, and the sum of the fourth powers of their centred norms.
-fn covariance(rows: &[f32], mean: &[f64], n: usize) -> (DMatrix<f64>, f64) {
+pub(super) fn covariance(rows: &[f32], mean: &[f64], n: usize) -> (DMatrix<f64>, f64) {
     let dim = mean.len();
     let mut sum = DMatrix::zeros(dim, dim);
     let mut fourth_powers = 0.0;

@@ -12,6 +12,7 @@ pub mod tail;
 pub mod gaussian;
 pub mod knn;
 pub mod outlier;
+pub mod pca;
 pub mod plane;
 pub mod regression;
 

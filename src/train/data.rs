@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
 use crate::error::{Failure, Kind, Result};
@@ -19,6 +20,8 @@ pub struct Sample {
     pub index: usize,
     /// BLAKE3 of file content and index: what the split goes by.
     pub digest: blake3::Hash,
+    /// When it was observed, where the file says so.
+    pub observed_at: Option<DateTime<Utc>>,
     /// What the model sees.
     pub prepared: Prepared,
 }
@@ -175,7 +178,8 @@ fn decode(file: &Path, input: &Input, limits: &Limits) -> Result<Vec<Result<Samp
         let index = frame.index;
         let mut hasher = blake3::Hasher::new();
         hasher.update(content.as_bytes()).update(&(index as u64).to_le_bytes());
-        Ok(Sample { source: file.to_path_buf(), index, digest: hasher.finalize(), prepared: prepare(frame, input)? })
+        let (source, digest, observed_at) = (file.to_path_buf(), hasher.finalize(), frame.observed_at);
+        Ok(Sample { source, index, digest, observed_at, prepared: prepare(frame, input)? })
     };
     Ok(frames.map(|frame| frame.and_then(sample)).collect())
 }

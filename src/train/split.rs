@@ -97,7 +97,7 @@ mod tests {
         let scaling = Scaling::Linear { black: 0.0, white: 1.0 };
         let prepared = Prepared { width: 1, height: 1, channels: 1, pixels: vec![0.0], tiles: vec![(0, 0)], scaling };
         let source = format!("night-{}/{id}.fits", id / 10).into();
-        Sample { source, index: 0, digest: blake3::hash(&id.to_le_bytes()), prepared }
+        Sample { source, index: 0, digest: blake3::hash(&id.to_le_bytes()), observed_at: None, prepared }
     }
 
     fn shares(shares: &[f64]) -> Shares {

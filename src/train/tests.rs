@@ -47,7 +47,13 @@ fn fitted_beside(pipeline: &Pipeline, samples: Samples, test: seal::Given) -> Re
 fn sample(id: usize, pixels: Vec<f32>) -> Sample {
     let scaling = crate::pipeline::Scaling::Linear { black: 0.0, white: 255.0 };
     let prepared = Prepared { width: 28, height: 28, channels: 1, pixels, tiles: vec![(0, 0)], scaling };
-    Sample { source: format!("{id}.png").into(), index: 0, digest: blake3::hash(&id.to_le_bytes()), prepared }
+    Sample {
+        source: format!("{id}.png").into(),
+        index: 0,
+        digest: blake3::hash(&id.to_le_bytes()),
+        observed_at: None,
+        prepared,
+    }
 }
 
 /// A ring with a stroke above it, as in a 6; as often leaning to the left as to the right.

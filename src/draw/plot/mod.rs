@@ -1,10 +1,11 @@
-//! Plots as SVG (text stays text, so no font is needed here): loss curves, ROC, score histograms, confusion matrix.
+//! Plots as SVG (text stays text, so no font is needed here): loss curves, ROC, score histograms, confusion matrix, maps.
 
 mod classes;
 mod confusion;
 mod histogram;
 mod loss;
 mod roc;
+mod scatter;
 
 use std::fmt::Display;
 
@@ -15,6 +16,7 @@ pub use self::confusion::{confusion_svg, confusion_text};
 pub use self::histogram::score_histogram_svg;
 pub use self::loss::{EpochPoint, loss_svg};
 pub use self::roc::{RocCurve, roc_svg};
+pub use self::scatter::{Colouring, MOST_CLASSES, Map, scatter_svg};
 use super::colour::{FAINT, INK, MUTED, Rgb};
 use crate::error::{Failure, Kind, Result};
 

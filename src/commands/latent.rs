@@ -1,0 +1,215 @@
+//! `anomalyd latent`: a map of where frames lie in a model's latent space, by principal components.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use chrono::DateTime;
+use clap::ValueEnum;
+use indicatif::ProgressBar;
+use polars::prelude::*;
+
+use crate::detector::Detector;
+use crate::draw::plot::{Colouring, MOST_CLASSES, Map, scatter_svg};
+use crate::draw::stretch::short;
+use crate::error::{Failure, Kind, Result};
+use crate::explore::chart::{self, Chart, Known};
+use crate::model::{Autoencoder, device};
+use crate::pipeline::Pipeline;
+use crate::prepare::Prepared;
+use crate::report::names::source_name;
+use crate::settings::Settings;
+use crate::store;
+use crate::train::data::{self, Labels, Sample};
+
+/// Arguments of `latent`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A pipeline's name, or the path of its TOML file.
+    pipeline: String,
+    /// Images: files and folders.
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    data: Vec<PathBuf>,
+    /// Labels of the data: CSV with columns `file` and `label` (or `kind`), or IDX (one label a frame, in order).
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// What the colours say [default: label where there are labels, else score].
+    #[arg(long, alias = "color", value_enum)]
+    colour: Option<Colour>,
+    /// Also draw the map of the weights before training, beside.
+    #[arg(long)]
+    untrained: bool,
+    /// Most frames; of more, as many, evenly spread.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(3..))]
+    most: u32,
+    /// Plot to write; the table stands beside it, with `.parquet` [default: <PIPELINE>-latent.svg].
+    #[arg(long, value_name = "FILE.svg")]
+    out: Option<PathBuf>,
+}
+
+/// What the colours say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Colour {
+    /// The label.
+    Label,
+    /// The score under the trained model.
+    Score,
+    /// When the frame was observed.
+    Time,
+}
+
+/// Runs `latent`.
+///
+/// # Errors
+/// A wrong pipeline, model or label file, unusable data; [`Kind::Io`] naming the file that cannot be written.
+pub fn run(args: &Args, settings: &Settings) -> Result<()> {
+    let colour = wanted(args)?;
+    let pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
+    let version = store::load(&settings.models, &pipeline)?;
+    let (name, seed) = (version.manifest.version.clone(), version.manifest.seed);
+    let (samples, labels) = samples(args, &pipeline, settings)?;
+    let frames: Vec<&Prepared> = samples.iter().map(|sample| &sample.prepared).collect();
+    let bar =
+        if std::io::stderr().is_terminal() { ProgressBar::new(frames.len() as u64) } else { ProgressBar::hidden() };
+    let device = device::pick(&settings.device)?;
+    let mut detector = Detector::load(&pipeline.spec, version, device.clone())?;
+    let (vectors, scores) =
+        chart::trained(&mut detector, &frames, &pipeline.spec, |done| bar.set_position(done as u64))?;
+    let known = known(&samples, labels.as_ref(), &scores);
+    let colouring = colouring(colour, &known)?;
+    let mut charts = vec![("after training".to_string(), chart::chart(&vectors))];
+    if args.untrained {
+        let mut model = Autoencoder::new(&pipeline.spec.model, &pipeline.spec.input, seed, device)?;
+        let before = chart::untrained(&mut model, &frames, |done| bar.set_position(done as u64))?;
+        charts.insert(0, (format!("before training (seed {seed})"), chart::chart(&before)));
+    }
+    bar.finish_and_clear();
+    let title = format!("{} {name}: {} frames in latent space", pipeline.name, frames.len());
+    let out = args.out.clone().unwrap_or_else(|| format!("{}-latent.svg", pipeline.name).into());
+    let table = out.with_extension("parquet");
+    save(&out, &draw(&title, &charts, &colouring)?)?;
+    write_table(&table, &known, &charts).map_err(|error| Failure::io(&table, error))?;
+    println!("model   {} {name}", pipeline.name);
+    println!("frames  {}", frames.len());
+    charts.iter().for_each(|(when, chart)| println!("map     {when}: {}", chart.words));
+    println!("plot    {}\ntable   {}", out.display(), table.display());
+    Ok(())
+}
+
+fn wanted(args: &Args) -> Result<Colour> {
+    match (args.colour, &args.labels) {
+        (Some(Colour::Label), None) => Err(Failure::new(Kind::Usage, "--colour label needs labels")
+            .hint("name them with --labels FILE, or colour by score or time")),
+        (None, Some(_)) => Ok(Colour::Label),
+        (colour, _) => Ok(colour.unwrap_or(Colour::Score)),
+    }
+}
+
+/// The frames, and their labels where they are given.
+fn samples(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec<Sample>, Option<Labels>)> {
+    let samples = data::load(&args.data, &pipeline.spec.input, &settings.limits)?;
+    for (file, rejection) in samples.rejected.iter().take(10) {
+        tracing::warn!(file = %file.display(), %rejection, "not used");
+    }
+    let labels = args.labels.as_deref().map(|path| {
+        let labels = Labels::read(path)?;
+        labels.check(path, &samples.frames)?;
+        Ok::<_, Failure>(labels)
+    });
+    let labels = labels.transpose()?;
+    let (all, most) = (samples.frames.len(), args.most as usize);
+    if all < 3 {
+        return Err(Failure::new(Kind::Data, format!("a map of {all} frames shows nothing: 3 at least are needed")));
+    }
+    let frames = samples.frames.into_iter().enumerate();
+    // The n-th of every `all / most`, exactly `most` of them.
+    let kept = |index: usize| all <= most || index * most / all != (index + 1) * most / all;
+    Ok((frames.filter(|(index, _)| kept(*index)).map(|(_, sample)| sample).collect(), labels))
+}
+
+fn known(samples: &[Sample], labels: Option<&Labels>, scores: &[f64]) -> Vec<Known> {
+    let of = |(sample, &score): (&Sample, &f64)| Known {
+        source: source_name(&sample.source),
+        frame_index: sample.index as u32,
+        label: labels.and_then(|labels| labels.of(sample)).map(str::to_string),
+        score,
+        time: sample.observed_at,
+    };
+    samples.iter().zip(scores).map(of).collect()
+}
+
+fn colouring(colour: Colour, known: &[Known]) -> Result<Colouring> {
+    match colour {
+        Colour::Label => classes(known),
+        Colour::Score => Ok(Colouring::Values {
+            name: "score [nats]".into(),
+            of: known.iter().map(|known| known.score).collect(),
+            text: |score| short(score as f32),
+        }),
+        Colour::Time if known.iter().all(|known| known.time.is_none()) => {
+            Err(Failure::new(Kind::Data, "--colour time: no frame says when it was observed")
+                .hint("FITS files do, by DATE-OBS; colour by score or label"))
+        }
+        Colour::Time => Ok(Colouring::Values {
+            name: "observed (UTC)".into(),
+            of: known.iter().map(|known| known.time.map_or(f64::NAN, |time| time.timestamp() as f64)).collect(),
+            text: moment,
+        }),
+    }
+}
+
+/// The labels in their order; the rarest, where there are more than can be told apart, are left grey.
+fn classes(known: &[Known]) -> Result<Colouring> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    known.iter().filter_map(|known| known.label.as_deref()).for_each(|label| *counts.entry(label).or_default() += 1);
+    if counts.is_empty() {
+        return Err(Failure::new(Kind::Data, "no frame has a label")
+            .hint("the column `file` holds paths as --data finds them, or their ends"));
+    }
+    let mut frequent: Vec<(&str, usize)> = counts.into_iter().collect();
+    frequent.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    frequent.truncate(MOST_CLASSES);
+    let mut names: Vec<String> = frequent.iter().map(|(label, _)| label.to_string()).collect();
+    names.sort();
+    let of = known.iter().map(|known| names.iter().position(|name| Some(name) == known.label.as_ref())).collect();
+    Ok(Colouring::Classes { names, of })
+}
+
+fn moment(seconds: f64) -> String {
+    DateTime::from_timestamp(seconds as i64, 0).map_or(String::new(), |time| time.format("%Y-%m-%d %H:%M").to_string())
+}
+
+fn draw(title: &str, charts: &[(String, Chart)], colouring: &Colouring) -> Result<String> {
+    let map = |(when, chart): &(String, Chart)| Map {
+        title: when.clone(),
+        axes: chart.axes.clone(),
+        places: chart.places.clone(),
+    };
+    let note = charts.last().map_or(String::new(), |(when, chart)| format!("{when}: {}", chart.words));
+    scatter_svg(title, &note, &charts.iter().map(map).collect::<Vec<_>>(), colouring)
+}
+
+/// A row a frame: `x`, `y` after training, `x_untrained`, `y_untrained` before it where that was asked for.
+fn write_table(path: &Path, known: &[Known], charts: &[(String, Chart)]) -> PolarsResult<()> {
+    let time: Vec<Option<i64>> = known.iter().map(|known| known.time.map(|time| time.timestamp_micros())).collect();
+    let time = Series::new("time".into(), time).cast(&DataType::Datetime(TimeUnit::Microseconds, None))?;
+    let mut table = df!(
+        "source" => known.iter().map(|known| known.source.as_str()).collect::<Vec<_>>(),
+        "frame_index" => known.iter().map(|known| known.frame_index).collect::<Vec<_>>(),
+        "label" => known.iter().map(|known| known.label.as_deref()).collect::<Vec<_>>(),
+        "score" => known.iter().map(|known| known.score).collect::<Vec<_>>(),
+        "time" => time,
+    )?;
+    for ((_, chart), ending) in charts.iter().rev().zip(["", "_untrained"]) {
+        let (x, y): (Vec<f64>, Vec<f64>) = chart.places.iter().copied().unzip();
+        table.with_column(Column::new(format!("x{ending}").into(), x))?;
+        table.with_column(Column::new(format!("y{ending}").into(), y))?;
+    }
+    ParquetWriter::new(File::create(path)?).finish(&mut table)?;
+    Ok(())
+}
+
+fn save(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(|error| Failure::io(path, error))
+}

@@ -1,0 +1,119 @@
+//! `generate`, `interpolate` and `latent` from the outside, with the shipped model of `digits`.
+
+use std::fs;
+use std::path::Path;
+
+use anomalyd::draw::png::{decode, png16};
+use polars::prelude::*;
+
+use super::watch::{House, has_model, image};
+
+fn succeeds(house: &House, args: &[&str]) -> String {
+    let output = house.run(args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn fails(house: &House, code: i32, args: &[&str]) -> String {
+    let output = house.run(args);
+    assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// Dimensions of a picture.
+fn size(path: &Path) -> (usize, usize) {
+    let picture = decode(&fs::read(path).unwrap(), None).unwrap();
+    (picture.width, picture.height)
+}
+
+#[test]
+fn a_seed_gives_the_same_samples_and_frames_keep_the_instruments_units() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    let text = succeeds(&house, &["generate", "digits", "--count", "6", "--out", "a.png", "--frames", "frames"]);
+    assert!(text.contains("the prior N(0, 1), seed 1") && text.contains("value = offset + scale * level"), "{text}");
+    succeeds(&house, &["generate", "digits", "--count", "6", "--out", "b.png"]);
+    succeeds(&house, &["generate", "digits", "--count", "6", "--out", "c.png", "--seed", "2"]);
+    let read = |name: &str| fs::read(house.path(name)).unwrap();
+    assert_eq!(read("a.png"), read("b.png"));
+    assert_ne!(read("a.png"), read("c.png"));
+    let frame = decode(&read("frames/sample-0006.png"), None).unwrap();
+    assert_eq!((frame.width, frame.height), (28, 28));
+    let highest = frame.pixels.iter().copied().fold(0.0, f32::max);
+    assert!((50.0..=255.001).contains(&highest), "{highest}");
+    assert_eq!(String::from_utf8(read("frames/frames.csv")).unwrap().lines().count(), 7);
+    let text = succeeds(&house, &["generate", "digits", "--count", "2", "--fitted", "--out", "f.png"]);
+    assert!(text.contains("a Gaussian fitted to the training latents"), "{text}");
+}
+
+#[test]
+fn the_way_between_two_images_has_all_its_steps() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    for index in 0..2 {
+        fs::write(house.path(&format!("{index}.png")), image(index)).unwrap();
+    }
+    let way = ["interpolate", "digits", "0.png", "1.png", "--frames", "5", "--out", "way.png"];
+    let text = succeeds(&house, &[&way[..], &["--spherical", "--animate", "way.apng", "--beside", "digits"]].concat());
+    assert!(text.contains("(5 frames, animated PNG)"), "{text}");
+    let bytes = fs::read(house.path("way.apng")).unwrap();
+    assert_eq!(bytes.windows(4).filter(|chunk| chunk == b"fcTL").count(), 5);
+    let beside = size(&house.path("way.png"));
+    succeeds(&house, &way);
+    let alone = size(&house.path("way.png"));
+    assert!(alone.0 == beside.0 && alone.1 < beside.1, "{alone:?} {beside:?}");
+
+    let wrong = fails(&house, 2, &[&way[..], &["--animate", "way.gif"]].concat());
+    assert!(wrong.contains("animated PNG"), "{wrong}");
+    let wrong = fails(&house, 2, &[&way[..], &["--tile", "0,0"]].concat());
+    assert!(wrong.contains("--tile: pipeline digits takes whole frames"), "{wrong}");
+    let wrong = fails(&house, 5, &["interpolate", "digits", "0.png#7", "1.png"]);
+    assert!(wrong.contains("no frame 7: it holds 1"), "{wrong}");
+    let wrong = fails(&house, 6, &["interpolate", "digits", "0.png", "none.png"]);
+    assert!(wrong.contains("none.png"), "{wrong}");
+}
+
+#[test]
+fn a_map_of_latents_is_a_plot_and_a_table() {
+    if !has_model() {
+        return;
+    }
+    let house = House::new();
+    fs::create_dir(house.path("data")).unwrap();
+    let mut labels = "file,label\n".to_string();
+    for index in 0..24 {
+        let pixels: Vec<f32> = (0..784).map(|at| if at % (index + 2) == 0 { 255.0 } else { 0.0 }).collect();
+        fs::write(house.path(&format!("data/{index}.png")), png16(28, 28, 1, &pixels).bytes).unwrap();
+        labels.push_str(&format!("data/{index}.png,{}\n", if index % 2 == 0 { "even" } else { "odd" }));
+    }
+    fs::write(house.path("labels.csv"), labels).unwrap();
+    let map = ["latent", "digits", "--data", "data"];
+    let text = succeeds(&house, &[&map[..], &["--labels", "labels.csv", "--untrained", "--out", "a.svg"]].concat());
+    assert!(text.contains("before training (seed 1): the two axes hold") && text.contains("after training"), "{text}");
+    let svg = fs::read_to_string(house.path("a.svg")).unwrap();
+    assert!(svg.contains("principal axis 1") && svg.contains("even") && svg.contains("before training"));
+    let rows = ParquetReader::new(fs::File::open(house.path("a.parquet")).unwrap()).finish().unwrap();
+    assert_eq!(rows.height(), 24);
+    for column in ["source", "frame_index", "x", "y", "label", "score", "time", "x_untrained"] {
+        assert!(rows.column(column).is_ok(), "{column}");
+    }
+    succeeds(&house, &[&map[..], &["--most", "21", "--out", "t.svg"]].concat());
+    succeeds(&house, &[&map[..], &["--most", "21", "--out", "u.svg"]].concat());
+    let read = |name: &str| fs::read(house.path(name)).unwrap();
+    assert_eq!(read("t.svg"), read("u.svg"));
+    assert_eq!(read("t.parquet"), read("u.parquet"));
+
+    let wrong = fails(&house, 2, &[&map[..], &["--colour", "label"]].concat());
+    assert!(wrong.contains("needs labels"), "{wrong}");
+    let wrong = fails(&house, 5, &[&map[..], &["--colour", "time"]].concat());
+    assert!(wrong.contains("no frame says when it was observed"), "{wrong}");
+    fs::remove_dir_all(house.path("data")).unwrap();
+    fs::create_dir(house.path("data")).unwrap();
+    fs::write(house.path("data/one.png"), image(1)).unwrap();
+    let wrong = fails(&house, 5, &map);
+    assert!(wrong.contains("a map of 1 frames shows nothing"), "{wrong}");
+}
