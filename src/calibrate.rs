@@ -172,6 +172,11 @@ impl Calibration {
         self.sorted.len()
     }
 
+    /// The calibration frames' scores, ascending.
+    pub fn scores(&self) -> &[f64] {
+        &self.sorted
+    }
+
     /// p-value of a score, and whether it lies beyond every calibration frame (then an extrapolated estimate).
     pub fn p_value(&self, score: f64) -> (f64, bool) {
         let ranked = conformal::p_value(&self.sorted, score);

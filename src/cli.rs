@@ -54,6 +54,8 @@ pub enum Command {
     Score(commands::score::Args),
     /// Counts, rate, model and last error of each pipeline.
     Status(commands::status::Args),
+    /// Whether frames still come as the certificate supposes, since when not; and a new start.
+    Drift(commands::drift::Args),
     /// SQL over the report tables.
     Query(commands::query::Args),
     /// Compare the ledger with the reports, or make it anew from them.

@@ -15,6 +15,7 @@ mod condition;
 mod crew;
 mod decode;
 mod decoders;
+mod drift;
 mod flight;
 mod inboxes;
 mod intake;

@@ -5,6 +5,7 @@
 
 mod batch;
 mod check;
+mod drift;
 mod lock;
 mod read;
 mod rebuild;
@@ -31,6 +32,7 @@ use crate::score::Identity;
 
 pub use batch::{FileRow, Outcome, Prepared};
 pub use check::{Audit, Finding, check};
+pub use drift::{Reset, Watched};
 pub use lock::{Lock, check_owner};
 pub use read::{Counts, Reader};
 pub use rebuild::{Rebuilt, rebuild};

@@ -22,6 +22,7 @@ pub mod classify;
 pub mod components;
 pub mod denoise;
 pub mod detector;
+pub mod drift;
 pub mod evaluate;
 pub mod evidence;
 pub mod explore;

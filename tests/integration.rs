@@ -8,6 +8,7 @@ mod integration {
     mod demo;
     mod denoise;
     mod draw;
+    mod drift;
     mod explore;
     mod ledger;
     mod observe;

@@ -7,6 +7,7 @@ pub mod compact;
 pub mod completions;
 pub mod demo;
 pub mod denoise;
+pub mod drift;
 pub mod evaluate;
 pub mod evidence;
 pub mod generate;
@@ -48,6 +49,7 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Check(args) => check::run(&args, settings),
         Command::Score(args) => score::run(&args, settings),
         Command::Status(args) => status::run(&args, settings),
+        Command::Drift(args) => drift::run(&args, settings),
         Command::Compact(args) => compact::run(&args, settings),
         Command::Query(args) => query::run(&args, settings),
         Command::Ledger(args) => ledger::run(&args, settings),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::drift::{Monitor, Standing};
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::{Counts, Lock, Reader};
 use crate::observe::board::{Line, Status};
@@ -106,8 +107,12 @@ fn others(
             Some(reader) => (known(reader, name)?, reader.counts(name)?),
             None => (Known::default(), Counts::default()),
         };
-        lines.insert(name.clone(), line(counts));
         let spec = pipelines.iter().find(|pipeline| pipeline.name == *name).map(|pipeline| &pipeline.spec);
+        let drift = match (&reader, spec) {
+            (Some(reader), Some(spec)) => drift(reader, name, spec.calibration.delta)?,
+            _ => None,
+        };
+        lines.insert(name.clone(), Line { drift, ..line(counts) });
         let inbox = spec.and_then(|spec| Some((spec.inbox.clone()?, spec.watch.clone())));
         inboxes.extend(inbox.map(|(inbox, watch)| (name.clone(), inbox, watch, known)));
     }
@@ -126,6 +131,14 @@ fn line(counts: Counts) -> Line {
         last_error: counts.last_error,
         ..Line::default()
     }
+}
+
+/// How the watch over a pipeline stood last; none where a new start is asked for.
+fn drift(reader: &Reader, pipeline: &str, delta: f64) -> Result<Option<Standing>> {
+    let Some(watched) = reader.drift(pipeline)?.pop() else { return Ok(None) };
+    let monitor = Monitor::decode(&watched.state)?;
+    let asked = reader.last_reset(pipeline)?.is_some_and(|reset| reset.number > monitor.last_reset());
+    Ok((!asked).then(|| monitor.standing(delta)))
 }
 
 /// The files that ended under the model that scored last.

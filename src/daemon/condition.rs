@@ -20,6 +20,8 @@ pub enum Reason {
     Draining,
     /// What is to be done with scored files of this pipeline cannot be done: they stay in the inbox.
     AfterFailing(String),
+    /// The frames of this pipeline are not those its certificate was made from.
+    Drift(String),
     /// The configuration on disk was refused: the one that was loaded before goes on.
     ReloadFailed,
 }
@@ -33,6 +35,7 @@ impl Reason {
             Self::InboxUnreachable(_) => "inbox_unreachable",
             Self::Draining => "draining",
             Self::AfterFailing(_) => "after_failing",
+            Self::Drift(_) => "drift",
             Self::ReloadFailed => "reload_failed",
         }
     }
@@ -40,7 +43,7 @@ impl Reason {
     /// The pipeline, where it is about one.
     pub fn pipeline(&self) -> Option<&str> {
         match self {
-            Self::InboxUnreachable(pipeline) | Self::AfterFailing(pipeline) => Some(pipeline),
+            Self::InboxUnreachable(pipeline) | Self::AfterFailing(pipeline) | Self::Drift(pipeline) => Some(pipeline),
             Self::Starting | Self::DiskFull | Self::Draining | Self::ReloadFailed => None,
         }
     }
@@ -56,13 +59,17 @@ impl Reason {
                 "mount the folder, or let the user that runs anomalyd write there and in the inbox (under systemd \
                  ReadWritePaths=); it is tried at every rescan"
             }
+            Self::Drift(_) => {
+                "false-alarm rates are not certified until then: `anomalyd drift PIPELINE` shows since when; train a new \
+                 model on frames of now, or mend the instrument and say so with `anomalyd drift reset PIPELINE --reason WHY`"
+            }
             Self::Starting | Self::Draining | Self::ReloadFailed => return None,
         })
     }
 
     /// Whether images are not scored, or not all of them, while it holds. What does not hinder is to be mended all the same.
     pub fn hinders(&self) -> bool {
-        !matches!(self, Self::AfterFailing(_) | Self::ReloadFailed)
+        !matches!(self, Self::AfterFailing(_) | Self::Drift(_) | Self::ReloadFailed)
     }
 }
 

@@ -15,6 +15,7 @@ use super::batch::{Batch, Flush};
 use super::budget::Budget;
 use super::condition::Condition;
 use super::decoders::Decoders;
+use super::drift::Drift;
 use super::flight::Flight;
 use super::intake::{Feeder, Intake};
 use super::judge::Bench;
@@ -72,6 +73,8 @@ pub struct Crew {
     space: Arc<Space>,
     /// When the stages were started.
     pub started: Instant,
+    /// Looks whether frames still come as they did.
+    pub drift: Arc<Drift>,
     /// The writer's and the upkeep's.
     pub gate: Gate,
 }
@@ -101,12 +104,13 @@ impl Crew {
         let flush = Flush { rows: settings.flush_rows, bytes: settings.flush_bytes, age };
         let (flight_too, progress_too) = (flight.clone(), progress.clone());
         let ledger = Ledger::open_with(&settings.state, space.clone())?;
-        let gate = Gate::default();
+        let (gate, drift) = (Gate::default(), Drift::new(condition.clone(), watched));
         let writer = Writer {
             rows: row_queue,
             ledger,
             store,
             gate: gate.clone(),
+            drift: drift.clone(),
             flush,
             flight: flight_too,
             progress: progress_too,
@@ -179,6 +183,7 @@ impl Crew {
             condition,
             space,
             started: Instant::now(),
+            drift,
             gate,
         })
     }

@@ -21,6 +21,7 @@ use super::reading::{Place, Reading, read, readings};
 use super::space::Space;
 use super::stages::{FileInfo, FrameInfo, Item, Job, Refusal, Stop, Told};
 use super::work::Work;
+use crate::drift::RawStatistics;
 use crate::error::Result;
 use crate::image::{self, Frame, Limits, Reason, Rejection};
 use crate::ledger::{Outcome, Reader, Scoring};
@@ -265,6 +266,7 @@ impl Decoder {
             index: frame.index as u32,
             shape: [frame.width as u32, frame.height as u32, frame.channels as u32],
             observed_at: frame.observed_at,
+            raw: RawStatistics::of(&frame),
             span: file.span(Some(frame.index as u32)),
             _permit: permit,
         };

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::after::Line;
 use super::progress::Progress;
 use super::stages::FileInfo;
+use crate::drift::Setup;
 use crate::error::{Failure, Kind, Result};
 use crate::ledger::Ledger;
 use crate::observe::tally::Tally;
@@ -18,6 +19,11 @@ pub trait Judge: Send {
     /// By what frames are judged.
     fn identity(&self) -> &Identity;
 
+    /// Scores of the frames that the verdicts are calibrated by; none where they are not.
+    fn calibration(&self) -> &[f64] {
+        &[]
+    }
+
     /// Judges frames, in order: one verdict a frame.
     ///
     /// # Errors
@@ -28,6 +34,10 @@ pub trait Judge: Send {
 impl Judge for Scorer {
     fn identity(&self) -> &Identity {
         self.identity()
+    }
+
+    fn calibration(&self) -> &[f64] {
+        self.calibration().scores()
     }
 
     fn score(&mut self, frames: &[Prepared]) -> Result<Vec<Verdict>> {
@@ -74,6 +84,8 @@ pub struct Lane {
     pub identity: Arc<Identity>,
     /// The identity's number in the ledger.
     pub number: i64,
+    /// What its frames are held against in the long run.
+    pub drift: Arc<Setup>,
     /// What happens to its images.
     pub tally: Arc<Tally>,
     /// Locked by the score stage alone.
@@ -98,6 +110,11 @@ impl Lane {
         let number = ledger.identity(&pipeline.name, &identity)?;
         let tally = progress.tally(&pipeline.name);
         tally.set_model(&identity.model_version, &identity.model_digest);
+        let drift = Setup {
+            calibration: judge.calibration().to_vec(),
+            delta: pipeline.spec.calibration.delta,
+            seed: pipeline.spec.training.seed,
+        };
         Ok(Self {
             name: pipeline.name,
             inbox: pipeline.spec.inbox,
@@ -108,6 +125,7 @@ impl Lane {
             line: OnceLock::new(),
             identity,
             number,
+            drift: Arc::new(drift),
             tally,
             judge: Mutex::new(judge),
         })

@@ -10,6 +10,7 @@ use tracing::{Span, info_span};
 
 use super::budget::Permit;
 use super::lane::Lane;
+use crate::drift::RawStatistics;
 use crate::image::Rejection;
 use crate::ledger::Outcome;
 use crate::prepare::Prepared;
@@ -157,6 +158,8 @@ pub struct FrameInfo {
     pub shape: [u32; 3],
     /// When it was taken, where the header says so.
     pub observed_at: Option<DateTime<Utc>>,
+    /// What is said of it without a model.
+    pub raw: RawStatistics,
     /// What log lines about it stand in.
     pub span: Span,
     /// Its share of the memory.

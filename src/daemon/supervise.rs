@@ -96,6 +96,7 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
         ledger.lose_patience();
         let _looking = space.keep_looking()?;
         remember(&settings.state, &crew.progress)?;
+        crew.drift.follow(&mut ledger, &lanes)?;
         // Before the first file is in hand: an end that nobody hears leaves notes.
         let signals = [listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, reload];
         crew.feed(&lanes, &orders.intake, &suspects)?;
@@ -254,6 +255,7 @@ impl Shift<'_> {
             check(self.settings, self.orders, &plans)?;
             let lanes = enter(plans, &mut self.ledger, &self.crew.progress)?;
             remember(&self.settings.state, &self.crew.progress)?;
+            self.crew.drift.follow(&mut self.ledger, &lanes)?;
             Ok(lanes)
         });
         let lanes = match fresh {

@@ -29,8 +29,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Adds a frame judged. Its maps become pictures here, so that they do not wait in full size. Returns the bytes it takes.
-    pub fn score(&mut self, frame: FrameInfo, mut verdict: Verdict, scored_at: DateTime<Utc>) -> usize {
+    /// Adds a frame judged; `void` where its certificate is. Its maps become pictures here, so that they do not wait in full size. Returns the bytes it takes.
+    pub fn score(&mut self, frame: FrameInfo, mut verdict: Verdict, scored_at: DateTime<Utc>, void: bool) -> usize {
         let _inside = frame.span.clone().entered();
         let lane = &frame.file.lane;
         let digest = frame.file.digest.as_ref().map_or_else(|| "".into(), |(_, hex)| hex.clone());
@@ -57,6 +57,8 @@ impl Tables {
             shape: frame.shape,
             identity: lane.identity.clone(),
             stat: frame.file.stat,
+            raw: frame.raw,
+            certificate_void: void,
             verdict,
         };
         let (score, p_value) = (row.verdict.score, row.verdict.p_value);

@@ -3,6 +3,7 @@
 mod after;
 mod copies;
 mod crash;
+mod drift;
 mod judges;
 mod lanes;
 mod names;

@@ -6,13 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tracing::{debug, warn};
 
 use super::batch::{Batch, Ended, Flush, Open, address, bytes, file_row, key};
+use super::drift::Drift;
 use super::flight::{Flight, Waiting};
 use super::progress::Progress;
 use super::stages::{FileInfo, Refusal, Row, Told};
@@ -22,6 +23,9 @@ use crate::ledger::{FileRow, Ledger, Outcome, Scoring};
 use crate::report::gate::Gate;
 use crate::report::names::source_name;
 use crate::report::writer::{Part, Store};
+
+/// Pause between two looks whether somebody wants anything, while there are no rows.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// The write stage.
 pub struct Writer {
@@ -33,6 +37,8 @@ pub struct Writer {
     pub store: Store,
     /// Keeps day folders from being swapped while a batch is on its way.
     pub gate: Gate,
+    /// Looks whether frames still come as they did.
+    pub drift: Arc<Drift>,
     /// When a batch is full.
     pub flush: Flush,
     /// What is under way.
@@ -64,6 +70,9 @@ impl Writer {
         loop {
             match self.next() {
                 Ok(row) => self.add(row)?,
+                Err(RecvTimeoutError::Timeout) if self.batch.since.is_none() => {
+                    self.drift.start_anew(&mut self.ledger)?
+                }
                 Err(RecvTimeoutError::Timeout) => self.commit()?,
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -81,7 +90,7 @@ impl Writer {
     fn next(&self) -> Result<Row, RecvTimeoutError> {
         match self.batch.since {
             Some(since) => self.rows.recv_deadline(since + self.flush.age),
-            None => self.rows.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            None => self.rows.recv_timeout(IDLE),
         }
     }
 
@@ -92,7 +101,8 @@ impl Writer {
                 let open = self.batch.open(&frame.file);
                 (open.frames, open.scored) = (open.frames + 1, true);
                 let lane = frame.file.lane.clone();
-                let bytes = self.batch.tables(&lane.name).score(frame, *verdict, scored_at);
+                let void = self.drift.see(&mut self.ledger, &frame, verdict.score, scored_at)?;
+                let bytes = self.batch.tables(&lane.name).score(frame, *verdict, scored_at, void);
                 self.batch.bytes += bytes;
                 Ok(())
             }
@@ -207,7 +217,7 @@ impl Writer {
 
     fn write(&mut self, mut parts: Vec<(Part, polars::prelude::DataFrame)>, files: &[FileRow]) -> Result<()> {
         let names: Vec<Part> = parts.iter().map(|(part, _)| part.clone()).collect();
-        let id = self.ledger.prepare(&names, files)?;
+        let id = self.ledger.prepare_seen(&names, files, &self.drift.changed()?)?;
         for (part, frame) in &mut parts {
             self.store.stage(part, frame)?;
             *frame = polars::prelude::DataFrame::empty();
@@ -223,6 +233,8 @@ impl Writer {
             self.store.publish(part)?;
         }
         self.ledger.commit(id, files)?;
+        self.drift.committed();
+        self.drift.start_anew(&mut self.ledger)?;
         debug!(batch = id, parts = names.len(), files = files.len(), "committed");
         Ok(())
     }

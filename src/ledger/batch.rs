@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::scoring::{Scoring, scoring};
-use super::{Ledger, now, read_part};
+use super::{Ledger, drift, now, read_part};
 use crate::error::Result;
 use crate::report::writer::Part;
 use crate::watch::Stat;
@@ -76,11 +76,20 @@ impl Ledger {
     /// # Errors
     /// [`crate::error::Kind::Io`].
     pub fn prepare(&mut self, parts: &[Part], files: &[FileRow]) -> Result<i64> {
+        self.prepare_seen(parts, files, &[])
+    }
+
+    /// The same, with what the watch for drift has seen after the batch, by identity.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`].
+    pub fn prepare_seen(&mut self, parts: &[Part], files: &[FileRow], seen: &[(i64, Vec<u8>)]) -> Result<i64> {
         self.run(|connection| {
             let transaction = connection.transaction()?;
             let batch = begin(&transaction)?;
             insert_parts(&transaction, batch, "parts", parts)?;
             insert_files(&transaction, batch, files)?;
+            drift::insert(&transaction, batch, seen)?;
             transaction.commit()?;
             Ok(batch)
         })
@@ -109,6 +118,7 @@ impl Ledger {
                  AND done.outcome = 'seen' AND old.outcome = 'seen')",
                 [batch],
             )?;
+            drift::supersede(&transaction, batch)?;
             if suspects {
                 // One that was rejected for its tries, unread, keeps them: the next start must not try it again.
                 for file in files.iter().filter(|file| file.digest.is_some()) {
@@ -126,7 +136,7 @@ impl Ledger {
     pub fn abandon(&mut self, batch: i64) -> Result<()> {
         self.run(|connection| {
             let transaction = connection.transaction()?;
-            for table in ["files", "parts", "replaced"] {
+            for table in ["files", "parts", "replaced", "drift"] {
                 transaction.execute(&format!("DELETE FROM {table} WHERE batch = ?1"), [batch])?;
             }
             transaction.execute("DELETE FROM batches WHERE id = ?1 AND committed = 0", [batch])?;

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables below.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS identities (
@@ -39,6 +39,12 @@ CREATE TABLE IF NOT EXISTS tries (
     first_frame INTEGER NOT NULL, last_frame INTEGER NOT NULL, stalled INTEGER NOT NULL, tries INTEGER NOT NULL,
     ctime_ns INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (pipeline, path)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS drift (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    identity INTEGER NOT NULL REFERENCES identities, batch INTEGER NOT NULL REFERENCES batches, state BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS drift_batch ON drift (batch);
+CREATE TABLE IF NOT EXISTS drift_resets (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS errors (pipeline TEXT PRIMARY KEY, at INTEGER NOT NULL, message TEXT NOT NULL) WITHOUT ROWID;
 ";
 
@@ -63,8 +69,12 @@ pub(super) fn bring_up(connection: &mut Connection, version: i64) -> rusqlite::R
     transaction.commit()
 }
 
+/// Version of a ledger's tables.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
 /// The time of change in a row of `files`, where it is kept: who reads a ledger does not bring it up.
 pub(super) fn ctime_of(connection: &Connection) -> rusqlite::Result<&'static str> {
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    Ok(if version < 3 { "0" } else { "files.ctime_ns" })
+    Ok(if version(connection)? < 3 { "0" } else { "files.ctime_ns" })
 }

@@ -14,6 +14,7 @@ use super::process::Process;
 use super::reloads::{Configuration, Reloads};
 use super::tally::Tally;
 use crate::daemon::{Condition, Hindrance, Progress, Reason, Vigil};
+use crate::drift::Standing;
 use crate::error::Result;
 use crate::report::names::source_name;
 use crate::watch;
@@ -257,6 +258,8 @@ pub struct Line {
     pub model_version: Option<String>,
     /// Digest of the model.
     pub model_digest: Option<String>,
+    /// How the watch for drift stands.
+    pub drift: Option<Standing>,
     /// Last error, and when, milliseconds since 1970.
     pub last_error: Option<(i64, String)>,
 }
@@ -279,6 +282,7 @@ fn line(tally: &Tally) -> Line {
         latency_p99_s: tally.latency_p99(),
         model_version: model.as_ref().map(|model| model.version.clone()),
         model_digest: model.map(|model| model.digest),
+        drift: tally.drift(),
         last_error: tally.last_error(),
     }
 }

@@ -38,7 +38,7 @@ const COUNTERS: [Description; 9] = [
     ("anomalyd_reloads_total", Unit::Count, "Reloads of pipelines and models, by outcome: success or failure."),
     ("anomalyd_retries_total", Unit::Count, "Files looked at again because they changed or could not be read yet."),
 ];
-const GAUGES: [Description; 18] = [
+const GAUGES: [Description; 20] = [
     ("anomalyd_ready", Unit::Count, "1 where no condition hinders the service, else 0."),
     ("anomalyd_healthy", Unit::Count, "1 where every stage that has something in hand moves, else 0."),
     (
@@ -63,6 +63,12 @@ const GAUGES: [Description; 18] = [
     ("anomalyd_after_waiting_files", Unit::Count, "Files in the inbox that are done, and for which [after] is not."),
     ("anomalyd_last_commit_timestamp_seconds", Unit::Seconds, "When the last batch was committed, since 1970."),
     ("anomalyd_last_commit_age_seconds", Unit::Seconds, "Seconds since the last batch was committed."),
+    (
+        "anomalyd_drift_log10_martingale",
+        Unit::Count,
+        "log10 of the martingale that bets on drift: on=scores, on=raw (a third of the largest of the raw statistics).",
+    ),
+    ("anomalyd_drift_raised", Unit::Count, "1 while frames have drifted: certificates are void, else 0."),
     ("anomalyd_build_info", Unit::Count, "1, with the version of the program."),
     ("anomalyd_uptime_seconds", Unit::Seconds, "Seconds since the process began its work."),
     ("anomalyd_state_free_bytes", Unit::Bytes, "Free bytes of the filesystem that holds ledger and reports."),
@@ -218,6 +224,13 @@ impl Exporter {
         self.gauge("anomalyd_inbox_waiting_files", &labels, of_watched(&tally.waiting));
         self.gauge("anomalyd_after_waiting_files", &labels, of_watched(&tally.owed));
         self.gauge("anomalyd_files_under_way", &labels, tally.under_way() as f64);
+        if let Some(drift) = tally.drift() {
+            for (on, value) in [("scores", drift.scores_log10), ("raw", drift.raw_log10)] {
+                self.gauge("anomalyd_drift_log10_martingale", &[labels[0], ("on", on)], value);
+            }
+        }
+        let raised = tally.drift().is_some_and(|drift| drift.raised);
+        self.gauge("anomalyd_drift_raised", &labels, f64::from(u8::from(raised)));
         if let Some(at) = tally.last_commit() {
             self.gauge("anomalyd_last_commit_timestamp_seconds", &labels, at.timestamp_millis() as f64 / 1e3);
             self.gauge("anomalyd_last_commit_age_seconds", &labels, super::board::age_s(at));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::metrics::Timings;
+use crate::drift::Standing;
 use crate::error::Result;
 use crate::ledger::Counts;
 use crate::watch::Held;
@@ -67,6 +68,7 @@ struct Rest {
     model: Option<Model>,
     last_error: Option<(i64, String)>,
     held: Option<Held>,
+    drift: Option<Standing>,
     /// Seconds from found to committed of the last files.
     latencies: VecDeque<f64>,
     /// Frames scored, once a second.
@@ -188,6 +190,16 @@ impl Tally {
     /// The files that wait for long: their writers do not close them, or go on writing.
     pub fn held(&self) -> Option<Held> {
         self.lock().held.clone()
+    }
+
+    /// Says how the watch for drift stands.
+    pub fn set_drift(&self, standing: Standing) {
+        self.lock().drift = Some(standing);
+    }
+
+    /// How the watch for drift stands; none where the pipeline is not watched any more.
+    pub fn drift(&self) -> Option<Standing> {
+        self.lock().drift.clone().filter(|_| self.watched.load(Relaxed))
     }
 
     /// Files in the stages.

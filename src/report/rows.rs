@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::classify::Named;
 use crate::denoise::departures::Departures;
 use crate::draw::png::Png16;
+use crate::drift::RawStatistics;
 use crate::score::{DenoisedBy, FlaggedTile, Identity, Verdict};
 use crate::watch::Stat;
 
@@ -35,6 +36,10 @@ pub struct ScoreRow {
     pub identity: Arc<Identity>,
     /// What the file was when it was read.
     pub stat: Stat,
+    /// What is said of it without a model.
+    pub raw: RawStatistics,
+    /// Frames had drifted away from the calibration by then: nothing is certified.
+    pub certificate_void: bool,
 }
 
 /// What `anomalies` holds beside the columns of `scores`.

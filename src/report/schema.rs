@@ -10,7 +10,7 @@ use crate::score::{FlaggedTile, Identity};
 use crate::watch::Stat;
 
 /// Version of the columns below; stands in every file's footer under [`VERSION_KEY`].
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 /// In a footer: version of the columns.
 pub const VERSION_KEY: &str = "anomalyd.schema_version";
 /// Rows of a row group: many small groups read slowly, one large one cannot be skipped.
@@ -230,6 +230,12 @@ fn score_columns(rows: &[ScoreRow]) -> PolarsResult<Vec<Series>> {
         column("software_version", pick(rows, |_| env!("CARGO_PKG_VERSION"))),
     ]);
     columns.extend(version_columns(pick(rows, |row| row.stat))?);
+    columns.extend([
+        column("background", pick(rows, |row| row.raw.background)),
+        column("noise", pick(rows, |row| row.raw.noise)),
+        column("hot_pixels", pick(rows, |row| row.raw.hot_pixels)),
+        column("certificate_void", pick(rows, |row| row.certificate_void)),
+    ]);
     Ok(columns)
 }
 

@@ -64,6 +64,10 @@ fn line(name: &str, line: &Line) -> String {
     if let Some(Held { files, longest, seconds }) = &line.held {
         text += &format!("  {files} of them wait for their writers, {longest} for {}\n", span(*seconds));
     }
+    if let Some((at, detail)) = line.drift.as_ref().and_then(|drift| drift.raised_at.zip(drift.detail.as_ref())) {
+        let at = DateTime::from_timestamp_millis(at).map_or_else(String::new, |at| at.format("%F %T UTC").to_string());
+        text += &format!("  certificates are void since {at}: {detail}\n");
+    }
     if let Some((at, message)) = &line.last_error {
         let at = DateTime::from_timestamp_millis(*at);
         let at = at.map_or_else(String::new, |time| time.format("%F %T UTC").to_string());

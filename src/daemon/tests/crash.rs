@@ -68,6 +68,7 @@ fn killed_at_any_moment_it_loses_nothing_and_doubles_nothing() {
     assert_eq!(sources, wanted);
     assert_eq!(texts(&house.rows("anomalies"), "source"), wanted);
     assert!(before < usize::from(total), "{before} rows stood before the last run");
+    assert_eq!(super::drift::monitor(&house).standing(0.05).frames, u64::from(total), "each frame was looked at once");
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! Plots as SVG (text stays text, so no font is needed here): loss curves, ROC, score histograms, confusion matrix, maps.
+//! Plots as SVG (text stays text, so no font is needed here): loss curves, martingales, ROC, score histograms, confusion matrix,
+//! maps.
 
 mod classes;
 mod confusion;
 mod histogram;
 mod loss;
+mod martingale;
 mod roc;
 mod scatter;
 
@@ -15,6 +17,7 @@ pub use self::classes::{classes_svg, classes_text};
 pub use self::confusion::{confusion_svg, confusion_text};
 pub use self::histogram::score_histogram_svg;
 pub use self::loss::{EpochPoint, loss_svg};
+pub use self::martingale::{Stake, martingale_svg};
 pub use self::roc::{RocCurve, roc_svg};
 pub use self::scatter::{Colouring, MOST_CLASSES, Map, scatter_svg};
 use super::colour::{FAINT, INK, MUTED, Rgb};
