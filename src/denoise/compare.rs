@@ -74,7 +74,10 @@ pub fn compare(
     });
     let figures: Vec<Fidelity> = figures.collect();
     let columns = names.len() + 1;
-    Ok(Comparison { sheet: contact_sheet(&heading(&names, frames.len()), &tiles, columns), figures })
+    Ok(Comparison {
+        sheet: contact_sheet(&heading(&names, frames.len(), tiles.len() / columns), &tiles, columns),
+        figures,
+    })
 }
 
 fn figures(image: &[f32], clean: &Prepared) -> Result<[f64; 2]> {
@@ -82,7 +85,10 @@ fn figures(image: &[f32], clean: &Prepared) -> Result<[f64; 2]> {
     let (low, high) = truth.iter().fold((f32::MAX, f32::MIN), |(low, high), &value| (low.min(value), high.max(value)));
     let range = if high > low { f64::from(high - low) } else { 1.0 };
     let plane = clean.width * clean.height;
-    let similar = image.chunks_exact(plane).zip(truth.chunks_exact(plane)).map(|(image, truth)| {
+    // SSIM compares means as intensities: of values around 0 it would compare signs.
+    let above = |values: &[f32]| values.iter().map(|value| value - low).collect::<Vec<f32>>();
+    let (above_image, above_truth) = (above(image), above(truth));
+    let similar = above_image.chunks_exact(plane).zip(above_truth.chunks_exact(plane)).map(|(image, truth)| {
         ssim(image, truth, clean.width, range).ok_or_else(|| {
             let size = format!("{}x{}", clean.width, clean.height);
             Failure::new(Kind::Data, format!("frames of {size} pixels: SSIM needs at least 11x11"))
@@ -118,11 +124,11 @@ fn crop(pixels: &[f32], frame: &Prepared) -> Vec<f32> {
     (0..frame.channels * height).flat_map(|row| pixels[line(row)..line(row) + width].iter().copied()).collect()
 }
 
-fn heading(names: &[&str], frames: usize) -> Heading {
+fn heading(names: &[&str], frames: usize, shown: usize) -> Heading {
     Heading {
         title: format!("Denoising: {}, clean", names.join(", ")),
         lines: vec![
-            format!("{} of {frames} frames, at most {CROP}x{CROP} pixels of their middle", frames.min(SHOWN)),
+            format!("{shown} of {frames} frames, at most {CROP}x{CROP} pixels of their middle"),
             "each row stretched by its clean frame's percentiles, in the model's units".into(),
         ],
         legend: Vec::new(),
