@@ -44,13 +44,14 @@ pub fn martingale_svg(
         mesh!(chart, "frames", "evidence of drift", &|x: &f64| tick(*x), &power);
         let limit = DashedLineSeries::new([(0.0, bound), (last, bound)], 6, 4, colour(INK).stroke_width(1));
         chart.draw_series(limit).map_err(failed)?;
-        let words = Text::new("certificates are void from here up", (last * 0.01, bound), label(13));
+        let words =
+            Text::new("certificates are void from here up", (last * 0.01, bound - 0.012 * (top - bottom)), label(13));
         chart.draw_series([words]).map_err(failed)?;
         for (at, what) in events {
             let (x, mark) = (*at as f64, colour(MUTED));
             let line = DashedLineSeries::new([(x, bottom), (x, top)], 3, 4, mark.stroke_width(1));
             chart.draw_series(line).map_err(failed)?;
-            let words = Text::new(what.clone(), (x + last * 0.004, bottom + (top - bottom) * 0.06), label(13));
+            let words = Text::new(what.clone(), (x + last * 0.004, top - (top - bottom) * 0.01), label(13));
             chart.draw_series([words]).map_err(failed)?;
         }
         for (name, rgb, values) in [
