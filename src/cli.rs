@@ -70,6 +70,10 @@ pub enum Command {
     Train(commands::train::Args),
     /// Write a version's training report anew: one HTML page.
     Report(commands::report::Args),
+    /// Make a new version from the data of the current one, from frames scored since, or from folders; the gate decides about it.
+    Retrain(commands::retrain::Args),
+    /// Say what a frame is: normal, or a kind of anomaly.
+    Label(commands::label::Args),
     /// Measure a model against labelled images.
     Evaluate(commands::evaluate::Args),
     /// Train and measure a classifier of known kinds of anomaly.

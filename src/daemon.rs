@@ -27,6 +27,7 @@ mod owed;
 mod portions;
 mod post;
 mod progress;
+mod promoted;
 mod pulse;
 mod queue;
 mod reading;

@@ -115,6 +115,25 @@ impl Ledger {
         self.run(|connection| identity_of(connection, pipeline, [model_version, model_digest, calibration_digest]))
     }
 
+    /// The line of an identity: what was scored under one identity of a line counts as scored under all of them. Either each
+    /// identity of the pipeline is a line of its own, so that each judges every file (`rejudge`), or all are one, so that a file
+    /// is judged once, whatever version does it.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn line(&mut self, pipeline: &str, identity: i64, rejudge: bool) -> Result<i64> {
+        let wanted = if rejudge { "id" } else { "(SELECT min(id) FROM identities WHERE pipeline = ?1)" };
+        self.run(|connection| {
+            let differ = format!("SELECT 1 FROM identities WHERE pipeline = ?1 AND line <> {wanted}");
+            // What is up to date is not written, so that a full disk does not stand in its way.
+            if connection.prepare(&differ)?.exists([pipeline])? {
+                connection
+                    .execute(&format!("UPDATE identities SET line = {wanted} WHERE pipeline = ?1"), [pipeline])?;
+            }
+            connection.query_row("SELECT line FROM identities WHERE id = ?1", [identity], |row| row.get(0))
+        })
+    }
+
     /// Keeps the last error of a pipeline, for `status`.
     ///
     /// # Errors
@@ -165,7 +184,9 @@ fn identity_of(connection: &Connection, pipeline: &str, judge: [&str; 3]) -> rus
         "INSERT INTO identities (pipeline, model_version, model_digest, calibration_digest) VALUES (?1, ?2, ?3, ?4)",
         params![pipeline, judge[0], judge[1], judge[2]],
     )?;
-    Ok(connection.last_insert_rowid())
+    let id = connection.last_insert_rowid();
+    connection.execute("UPDATE identities SET line = id WHERE id = ?1", [id])?;
+    Ok(id)
 }
 
 fn now() -> i64 {

@@ -38,6 +38,7 @@ pub mod train;
 
 pub mod daemon;
 pub mod disk;
+pub mod labels;
 pub mod ledger;
 pub mod report;
 pub mod watch;

@@ -13,7 +13,9 @@ mod integration {
     mod ledger;
     mod observe;
     mod packaging;
+    mod promote;
     mod query;
+    mod retrain;
     mod score;
     mod show;
     mod simulate;

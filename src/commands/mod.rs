@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod generate;
 pub mod inspect;
 pub mod interpolate;
+pub mod label;
 pub mod labelled;
 pub mod latent;
 pub mod ledger;
@@ -23,6 +24,7 @@ pub mod overrides;
 pub mod promotion;
 pub mod query;
 pub mod report;
+pub mod retrain;
 pub mod score;
 pub mod show;
 pub mod simulate;
@@ -57,6 +59,8 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Inspect(args) => inspect::run(&args, settings),
         Command::Train(args) => train::run(&args, settings),
         Command::Report(args) => report::run(&args, settings),
+        Command::Retrain(args) => retrain::run(&args, settings),
+        Command::Label(args) => label::run(&args, settings),
         Command::Evaluate(args) => evaluate::run(&args, settings),
         Command::Generate(args) => generate::run(&args, settings),
         Command::Classify(args) => classify::run(&args, settings),

@@ -143,7 +143,7 @@ fn drift(reader: &Reader, pipeline: &str, delta: f64) -> Result<Option<Standing>
 
 /// The files that ended under the model that scored last.
 fn known(reader: &Reader, pipeline: &str) -> Result<Known> {
-    reader.last_identity(pipeline)?.map_or_else(|| Ok(Known::default()), |(identity, _)| reader.known(identity))
+    reader.last_line(pipeline)?.map_or_else(|| Ok(Known::default()), |(line, _)| reader.known(line))
 }
 
 /// Counts what waits in inboxes, each on a thread of its own: one on a server that does not answer may hang for ever.

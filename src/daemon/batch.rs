@@ -118,7 +118,7 @@ pub fn bytes(file: &FileInfo) -> &[u8] {
 
 /// What is under way with it.
 pub fn key(file: &FileInfo) -> Option<Key> {
-    file.digest.as_ref().map(|(digest, _)| (file.lane.number, *digest))
+    file.digest.as_ref().map(|(digest, _)| (file.lane.line_number, *digest))
 }
 
 /// What the ledger is told of a file.

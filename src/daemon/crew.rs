@@ -202,7 +202,7 @@ impl Crew {
         for lane in lanes {
             let (stop, progress, alone) = (self.feeding.clone(), self.progress.clone(), self.alone.clone());
             let feeder = Feeder::new(lane.clone(), jobs.clone(), stop, progress, suspects, alone);
-            let mut known = reader.known(lane.number)?;
+            let mut known = reader.known(lane.line_number)?;
             // What stood in the way of those that could not be read may be gone.
             known.forget_unread();
             let work: Box<dyn FnOnce() + Send> = match intake {

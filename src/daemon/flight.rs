@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::stages::{FileInfo, Ticket};
 
-/// Number of an identity, and digest of a content.
+/// Number of a line of identities, and digest of a content.
 pub type Key = (i64, [u8; 32]);
 
 /// A file that waits for its content's commit.

@@ -86,6 +86,8 @@ pub struct Lane {
     pub number: i64,
     /// What its frames are held against in the long run.
     pub drift: Arc<Setup>,
+    /// The line of identities that it belongs to: who scored a file in it has scored it for all of them.
+    pub line_number: i64,
     /// What happens to its images.
     pub tally: Arc<Tally>,
     /// Locked by the score stage alone.
@@ -108,6 +110,7 @@ impl Lane {
         }
         let identity = Arc::new(judge.identity().clone());
         let number = ledger.identity(&pipeline.name, &identity)?;
+        let line_number = ledger.line(&pipeline.name, number, pipeline.spec.watch.rejudge)?;
         let tally = progress.tally(&pipeline.name);
         tally.set_model(&identity.model_version, &identity.model_digest);
         let drift = Setup {
@@ -126,6 +129,7 @@ impl Lane {
             identity,
             number,
             drift: Arc::new(drift),
+            line_number,
             tally,
             judge: Mutex::new(judge),
         })

@@ -16,6 +16,7 @@ use super::inboxes::check_inboxes;
 use super::intake::{self, Intake};
 use super::lane::{Lane, Plan};
 use super::progress::{Progress, Summary};
+use super::promoted::Promoted;
 use super::pulse::{Pulse, notify, patience};
 use super::space::{Measure, Space, disk_of};
 use super::threads::Ended;
@@ -72,7 +73,7 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
     let board = Arc::new(Board::new(&settings.state, patience(), watched)?);
     board.condition.set(Reason::Starting, "models are being loaded and inboxes opened");
     notify(&[NotifyState::Status("starting")]);
-    let plans = (orders.load)()?;
+    let plans = load(orders)?;
     if let Intake::Paths(paths) = &orders.intake {
         intake::check_paths(paths)?;
     }
@@ -105,12 +106,22 @@ pub fn run_on(settings: &Settings, orders: &Orders<'_>, disk: Measure) -> Result
         board.condition.clear(&Reason::Starting);
         info!(models = %describe(&lanes), state = %settings.state.display(), "ready");
         notify(&[NotifyState::Ready]);
-        Shift { settings, orders, crew, ledger, suspects, events, lanes, board, server }.wait(signals).await
+        let promoted = Promoted::new(&settings.models);
+        Shift { settings, orders, crew, ledger, suspects, events, lanes, promoted, board, server }.wait(signals).await
     });
     if !outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Hung) {
         work::blame_nobody(&settings.state);
     }
     outcome
+}
+
+/// Loads the plans. Files that are named are judged, whoever has judged them before.
+fn load(orders: &Orders<'_>) -> Result<Vec<Plan>> {
+    let mut plans = (orders.load)()?;
+    if matches!(orders.intake, Intake::Paths(_)) {
+        plans.iter_mut().for_each(|plan| plan.pipeline.spec.watch.rejudge = true);
+    }
+    Ok(plans)
 }
 
 /// Checks the inboxes of the plans, where they are watched.
@@ -151,6 +162,7 @@ struct Shift<'a> {
     suspects: Vec<Suspect>,
     events: UnboundedReceiver<Ended>,
     lanes: Vec<Arc<Lane>>,
+    promoted: Promoted,
     board: Arc<Board>,
     server: Option<Server>,
 }
@@ -192,6 +204,11 @@ impl Shift<'_> {
                     }
                 }
                 _ = tick.tick() => {
+                    if self.crew.jobs.is_some() && self.promoted.look(&self.lanes) && let Err(error) = self.reload() {
+                        failure.get_or_insert(error);
+                        stopping.get_or_insert_with(Instant::now);
+                        self.crew.stop(Duration::ZERO);
+                    }
                     self.orders.view.inspect(|view| view(&self.crew.progress));
                     flood::sweep();
                     pulse.beat();
@@ -251,7 +268,7 @@ impl Shift<'_> {
         }
         info!("reloading pipelines and models");
         let token = self.server.iter().try_for_each(Server::reload);
-        let fresh = (self.orders.load)().and_then(|plans| {
+        let fresh = load(self.orders).and_then(|plans| {
             check(self.settings, self.orders, &plans)?;
             let lanes = enter(plans, &mut self.ledger, &self.crew.progress)?;
             remember(&self.settings.state, &self.crew.progress)?;

@@ -102,6 +102,8 @@ fn plan_of(inbox: &Path, digest: &str, pause: Duration, frames: usize) -> Plan {
     pipeline.spec.input.clip = false;
     pipeline.spec.input.scaling = crate::pipeline::Scaling::Linear { black: 0.0, white: 1.0 };
     pipeline.spec.watch.settle_ms = 60;
+    // Each digest is another judge of the same files.
+    pipeline.spec.watch.rejudge = true;
     let identity = Identity {
         model_version: "1".into(),
         model_digest: digest.into(),

@@ -139,7 +139,8 @@ impl Writer {
             let row = &ended.row;
             row.digest.is_none() && row.identity == file.lane.number && row.path == bytes(file) && row.stat == file.stat
         };
-        Ok(self.batch.ended.iter().any(again) || self.ledger.was_refused(file.lane.number, bytes(file), file.stat)?)
+        Ok(self.batch.ended.iter().any(again)
+            || self.ledger.was_refused(file.lane.line_number, bytes(file), file.stat)?)
     }
 
     fn end(&mut self, file: Arc<FileInfo>, mut outcome: Outcome) -> Result<Outcome> {

@@ -167,10 +167,12 @@ impl Ledger {
 fn acquit(transaction: &Transaction<'_>, file: &FileRow) -> rusqlite::Result<()> {
     let FileRow { identity, pipeline, path, digest, outcome, .. } = file;
     let come_to = match (outcome, digest) {
-        (Outcome::Partial | Outcome::Refused, Some(digest)) => match scoring(transaction, *identity, digest, path)? {
-            Scoring::Partial { frames, .. } => frames as i64,
-            _ => i64::MAX,
-        },
+        (Outcome::Partial | Outcome::Refused, Some(digest)) => {
+            match scoring(transaction, line(transaction, *identity)?, digest, path)? {
+                Scoring::Partial { frames, .. } => frames as i64,
+                _ => i64::MAX,
+            }
+        }
         _ => i64::MAX,
     };
     transaction
@@ -179,6 +181,11 @@ fn acquit(transaction: &Transaction<'_>, file: &FileRow) -> rusqlite::Result<()>
             params![pipeline, path, come_to],
         )
         .map(drop)
+}
+
+/// The line of an identity.
+fn line(transaction: &Transaction<'_>, identity: i64) -> rusqlite::Result<i64> {
+    transaction.prepare_cached("SELECT line FROM identities WHERE id = ?1")?.query_row([identity], |row| row.get(0))
 }
 
 /// A new batch, prepared.

@@ -60,28 +60,28 @@ impl Reader {
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
-    pub fn scoring(&self, identity: i64, digest: &[u8; 32], path: &[u8]) -> Result<Scoring> {
-        self.run(|connection| scoring(connection, identity, digest, path))
+    pub fn scoring(&self, line: i64, digest: &[u8; 32], path: &[u8]) -> Result<Scoring> {
+        self.run(|connection| scoring(connection, line, digest, path))
     }
 
-    /// The files that ended under an identity; of a name's several contents, the last. Those of a rebuilt ledger are looked at once
+    /// The files that ended under the identities of a line; of a name's several contents, the last. Those of a rebuilt ledger are looked at once
     /// more, where they can be read.
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
-    pub fn known(&self, identity: i64) -> Result<Known> {
+    pub fn known(&self, line: i64) -> Result<Known> {
         self.run(|connection| {
-            let ctime = tables::ctime_of(connection)?;
+            let (ctime, lines) = (tables::ctime_of(connection)?, tables::line_of(connection)?);
             let mut query = connection.prepare(&format!(
                 "SELECT files.path, files.size, files.mtime_ns, files.inode, files.digest IS NULL,
                  files.outcome = 'rejected' OR files.outcome = 'seen' AND EXISTS (SELECT 1 FROM files AS before
-                 WHERE before.digest = files.digest AND before.identity = files.identity AND before.path = files.path
+                 WHERE before.digest = files.digest AND before.identity IN (SELECT id FROM identities WHERE {lines} = ?1) AND before.path = files.path
                  AND before.outcome = 'rejected'), {ctime}
                  FROM files JOIN batches ON batches.id = files.batch
-                 WHERE files.identity = ?1 AND batches.committed = 1 AND files.outcome NOT IN ('partial', 'refused')
+                 WHERE files.identity IN (SELECT id FROM identities WHERE {lines} = ?1) AND batches.committed = 1 AND files.outcome NOT IN ('partial', 'refused')
                  AND (files.inode <> 0 OR files.digest IS NULL) ORDER BY files.id",
             ))?;
-            let mut rows = query.query([identity])?;
+            let mut rows = query.query([line])?;
             let mut known = Known::default();
             while let Some(row) = rows.next()? {
                 let stat = Stat {
@@ -97,15 +97,16 @@ impl Reader {
         })
     }
 
-    /// The number of the identity a pipeline scored under last, and its model version.
+    /// The line of the identity a pipeline scored under last, and its model version.
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
-    pub fn last_identity(&self, pipeline: &str) -> Result<Option<(i64, String)>> {
+    pub fn last_line(&self, pipeline: &str) -> Result<Option<(i64, String)>> {
         self.run(|connection| {
+            let line = tables::line_of(connection)?;
             optional(connection.query_row(
-                "SELECT identities.id, identities.model_version FROM identities LEFT JOIN files ON files.identity = identities.id
-                 WHERE identities.pipeline = ?1 ORDER BY files.id DESC, identities.id DESC LIMIT 1",
+                &format!("SELECT {line}, identities.model_version FROM identities LEFT JOIN files ON files.identity = identities.id
+                 WHERE identities.pipeline = ?1 ORDER BY files.id DESC, identities.id DESC LIMIT 1"),
                 [pipeline],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             ))
@@ -149,7 +150,7 @@ impl Reader {
             rejected: rows("rejected", 0)? as u64,
             duplicates: rows("duplicates", 0)? as u64,
             rate: rows("scores", super::now() - 60_000)? as f64 / 60.0,
-            model_version: self.last_identity(pipeline)?.map(|(_, version)| version),
+            model_version: self.last_line(pipeline)?.map(|(_, version)| version),
             last_error,
         })
     }

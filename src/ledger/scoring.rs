@@ -6,7 +6,7 @@ use super::{Ledger, optional};
 use crate::error::Result;
 use crate::watch::Stat;
 
-/// What the ledger knows about a content under an identity and a name.
+/// What the ledger knows about a content under the identities of a line and a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scoring {
     /// Nothing, or it was rejected under other names.
@@ -34,22 +34,22 @@ impl Ledger {
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
-    pub fn scoring(&mut self, identity: i64, digest: &[u8; 32], path: &[u8]) -> Result<Scoring> {
-        self.run(|connection| scoring(connection, identity, digest, path))
+    pub fn scoring(&mut self, line: i64, digest: &[u8; 32], path: &[u8]) -> Result<Scoring> {
+        self.run(|connection| scoring(connection, line, digest, path))
     }
 
     /// Whether a content was rejected under this name.
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
-    pub fn was_rejected(&mut self, identity: i64, digest: &[u8; 32], path: &[u8]) -> Result<bool> {
+    pub fn was_rejected(&mut self, line: i64, digest: &[u8; 32], path: &[u8]) -> Result<bool> {
         self.run(|connection| {
             connection
                 .prepare_cached(
                     "SELECT 1 FROM files JOIN batches ON batches.id = files.batch WHERE files.digest = ?1
-                     AND files.identity = ?2 AND files.path = ?3 AND files.outcome = 'rejected' AND batches.committed = 1",
+                     AND files.identity IN (SELECT id FROM identities WHERE line = ?2) AND files.path = ?3 AND files.outcome = 'rejected' AND batches.committed = 1",
                 )?
-                .exists(params![&digest[..], identity, path])
+                .exists(params![&digest[..], line, path])
         })
     }
 
@@ -58,32 +58,27 @@ impl Ledger {
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
-    pub fn was_refused(&mut self, identity: i64, path: &[u8], stat: Stat) -> Result<bool> {
+    pub fn was_refused(&mut self, line: i64, path: &[u8], stat: Stat) -> Result<bool> {
         let since = stat.mtime_ns.div_euclid(1000) * 1000;
         self.run(|connection| {
             connection
                 .prepare_cached(
                     "SELECT 1 FROM files JOIN batches ON batches.id = files.batch
-                     WHERE files.digest IS NULL AND files.path = ?1 AND files.identity = ?2 AND files.outcome = 'rejected'
+                     WHERE files.digest IS NULL AND files.path = ?1 AND files.identity IN (SELECT id FROM identities WHERE line = ?2) AND files.outcome = 'rejected'
                      AND files.size = ?3 AND files.mtime_ns BETWEEN ?4 AND ?5 AND batches.committed = 1",
                 )?
-                .exists(params![path, identity, stat.size as i64, since, since + 999])
+                .exists(params![path, line, stat.size as i64, since, since + 999])
         })
     }
 }
 
-pub(super) fn scoring(
-    connection: &Connection,
-    identity: i64,
-    digest: &[u8; 32],
-    path: &[u8],
-) -> rusqlite::Result<Scoring> {
+pub(super) fn scoring(connection: &Connection, line: i64, digest: &[u8; 32], path: &[u8]) -> rusqlite::Result<Scoring> {
     let named = |outcomes: &str| -> rusqlite::Result<bool> {
         let sql = format!(
-            "SELECT 1 FROM files JOIN batches ON batches.id = files.batch WHERE files.digest = ?1 AND files.identity = ?2
+            "SELECT 1 FROM files JOIN batches ON batches.id = files.batch WHERE files.digest = ?1 AND files.identity IN (SELECT id FROM identities WHERE line = ?2)
              AND files.path = ?3 AND files.outcome {outcomes} AND batches.committed = 1"
         );
-        connection.prepare_cached(&sql)?.exists(params![&digest[..], identity, path])
+        connection.prepare_cached(&sql)?.exists(params![&digest[..], line, path])
     };
     if named("NOT IN ('partial', 'refused')")? {
         return Ok(Scoring::Known);
@@ -91,28 +86,28 @@ pub(super) fn scoring(
     let (done, frames): (bool, i64) = connection
         .prepare_cached(
             "SELECT coalesce(max(files.outcome = 'scored'), 0), coalesce(sum(files.frames), 0) FROM files
-             JOIN batches ON batches.id = files.batch WHERE files.digest = ?1 AND files.identity = ?2
+             JOIN batches ON batches.id = files.batch WHERE files.digest = ?1 AND files.identity IN (SELECT id FROM identities WHERE line = ?2)
              AND files.outcome IN ('scored', 'partial') AND batches.committed = 1",
         )?
-        .query_row(params![&digest[..], identity], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row(params![&digest[..], line], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if done && named("IN ('partial', 'refused')")? {
         return Ok(Scoring::Known);
     }
     let first = connection
         .prepare_cached(
             "SELECT files.path FROM files JOIN batches ON batches.id = files.batch
-             WHERE files.digest = ?1 AND files.identity = ?2 AND files.outcome IN ('scored', 'partial')
+             WHERE files.digest = ?1 AND files.identity IN (SELECT id FROM identities WHERE line = ?2) AND files.outcome IN ('scored', 'partial')
              AND batches.committed = 1 ORDER BY files.id LIMIT 1",
         )?
-        .query_row(params![&digest[..], identity], |row| row.get(0));
+        .query_row(params![&digest[..], line], |row| row.get(0));
     let refused = |path: &[u8]| -> rusqlite::Result<i64> {
         connection
             .prepare_cached(
                 "SELECT coalesce(sum(files.frames), 0) FROM files JOIN batches ON batches.id = files.batch
-                 WHERE files.digest = ?1 AND files.identity = ?2 AND files.path = ?3 AND files.outcome = 'refused'
+                 WHERE files.digest = ?1 AND files.identity IN (SELECT id FROM identities WHERE line = ?2) AND files.path = ?3 AND files.outcome = 'refused'
                  AND batches.committed = 1",
             )?
-            .query_row(params![&digest[..], identity, path], |row| row.get(0))
+            .query_row(params![&digest[..], line, path], |row| row.get(0))
     };
     Ok(match (optional(first)?, done) {
         (Some(first), true) => Scoring::Done { first },

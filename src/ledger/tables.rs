@@ -9,6 +9,7 @@ const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS identities (
     id INTEGER PRIMARY KEY,
     pipeline TEXT NOT NULL, model_version TEXT NOT NULL, model_digest TEXT NOT NULL, calibration_digest TEXT NOT NULL,
+    line INTEGER NOT NULL DEFAULT 0,
     UNIQUE (pipeline, model_digest, calibration_digest));
 CREATE TABLE IF NOT EXISTS batches (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -48,8 +49,9 @@ CREATE TABLE IF NOT EXISTS drift_resets (
 CREATE TABLE IF NOT EXISTS errors (pipeline TEXT PRIMARY KEY, at INTEGER NOT NULL, message TEXT NOT NULL) WITHOUT ROWID;
 ";
 
-/// Columns that older versions did not have: of the first one `retired`, of the second the times of change.
-const ADDED: [(&str, &str); 3] = [("parts", "retired"), ("files", "ctime_ns"), ("tries", "ctime_ns")];
+/// Columns that older versions did not have: of the first one `retired`, of the second the times of change, of the third the lines.
+const ADDED: [(&str, &str); 4] =
+    [("parts", "retired"), ("files", "ctime_ns"), ("tries", "ctime_ns"), ("identities", "line")];
 
 /// Makes what is missing. A ledger that is up to date is not written to, so that a full disk does not stand in its way.
 pub(super) fn bring_up(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
@@ -65,6 +67,7 @@ pub(super) fn bring_up(connection: &mut Connection, version: i64) -> rusqlite::R
             transaction.execute(&format!("ALTER TABLE {table} ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0"), [])?;
         }
     }
+    transaction.execute("UPDATE identities SET line = id WHERE line = 0", [])?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
@@ -77,4 +80,10 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
 /// The time of change in a row of `files`, where it is kept: who reads a ledger does not bring it up.
 pub(super) fn ctime_of(connection: &Connection) -> rusqlite::Result<&'static str> {
     Ok(if version(connection)? < 3 { "0" } else { "files.ctime_ns" })
+}
+
+/// The line of an identity, where lines are kept; before, each identity was for itself.
+pub(super) fn line_of(connection: &Connection) -> rusqlite::Result<&'static str> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(if version < 4 { "identities.id" } else { "identities.line" })
 }

@@ -18,11 +18,13 @@ pub struct Watch {
     pub min_age_s: u64,
     /// A file is complete when `<name><marker>` stands beside it, and not before. Markers are no images.
     pub done_marker: Option<String>,
+    /// A file that an earlier version of the model has judged is judged again by every new one.
+    pub rejudge: bool,
 }
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { mode: WatchMode::Auto, settle_ms: 500, rescan_s: 30, min_age_s: 0, done_marker: None }
+        Self { mode: WatchMode::Auto, settle_ms: 500, rescan_s: 30, min_age_s: 0, done_marker: None, rejudge: false }
     }
 }
 

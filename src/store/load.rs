@@ -54,19 +54,7 @@ pub fn load(models: &Path, pipeline: &Pipeline) -> Result<Version> {
 /// [`Kind::Model`] saying what is missing, damaged or different.
 pub fn load_version(models: &Path, pipeline: &Pipeline, name: &str) -> Result<Version> {
     let folder = home(models, &pipeline.name).join(name);
-    let manifest = manifest(&folder)?;
-    for file in [WEIGHTS, REFERENCE, CALIBRATION] {
-        if manifest.digests.of(file).is_empty() {
-            return Err(damaged(&folder.join(MANIFEST), &format!("it has no digest of {file}")));
-        }
-    }
-    for (file, expected) in &manifest.digests.0 {
-        let path = folder.join(file);
-        let found = digest_of(&path).map_err(|failure| damaged(&path, &failure.message))?;
-        if found != *expected {
-            return Err(damaged(&path, &format!("its digest is {found}, the manifest says {expected}")));
-        }
-    }
+    let manifest = verified(&folder)?;
     same_pipeline(pipeline, &manifest)?;
     let path = folder.join(REFERENCE);
     let bytes = fs::read(&path).map_err(|error| damaged(&path, &error))?;
@@ -84,6 +72,27 @@ pub fn manifest(folder: &Path) -> Result<Manifest> {
     let path = folder.join(MANIFEST);
     let text = fs::read_to_string(&path).map_err(|error| damaged(&path, &error))?;
     toml::from_str(&text).map_err(|error| damaged(&path, &error))
+}
+
+/// The same, with every file checked against its digest.
+///
+/// # Errors
+/// [`Kind::Model`] naming the file that is missing or damaged.
+pub fn verified(folder: &Path) -> Result<Manifest> {
+    let manifest = manifest(folder)?;
+    for file in [WEIGHTS, REFERENCE, CALIBRATION] {
+        if manifest.digests.of(file).is_empty() {
+            return Err(damaged(&folder.join(MANIFEST), &format!("it has no digest of {file}")));
+        }
+    }
+    for (file, expected) in &manifest.digests.0 {
+        let path = folder.join(file);
+        let found = digest_of(&path).map_err(|failure| damaged(&path, &failure.message))?;
+        if found != *expected {
+            return Err(damaged(&path, &format!("its digest is {found}, the manifest says {expected}")));
+        }
+    }
+    Ok(manifest)
 }
 
 fn damaged(path: &Path, why: &dyn std::fmt::Display) -> Failure {

@@ -28,6 +28,8 @@ pub use history::{Entry, Event, History};
 pub use load::{Fitted, Version, load, load_version, manifest as read_manifest};
 pub use manifest::{Data, Digests, Manifest, Source};
 pub use verdict::{Anomalies, FalseAlarms, Paired, Verdict};
+#[cfg(test)]
+pub(crate) use versions::tests::put as put_test_version;
 pub use versions::{Shelf, current, find, names};
 
 const MANIFEST: &str = "manifest.toml";

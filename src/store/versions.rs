@@ -84,9 +84,9 @@ impl Shelf {
     /// Makes a version the current one and records why. Nobody sees anything but the old name or the new one.
     ///
     /// # Errors
-    /// [`Kind::Model`] for a version without a readable manifest; [`Kind::Io`] naming the file.
+    /// [`Kind::Model`] for a version that is damaged; [`Kind::Io`] naming the file.
     pub fn promote(&self, version: &str, event: Event, reason: &str, verdict: Option<Verdict>) -> Result<()> {
-        load::manifest(&self.home.join(version))?;
+        load::verified(&self.home.join(version))?;
         let before = current(&self.models, &self.pipeline)?.filter(|before| before != version);
         replace(&self.home, CURRENT, &format!("{version}\n"))?;
         self.record_after(version, event, before, (reason, verdict))
@@ -177,4 +177,4 @@ fn replace(home: &Path, name: &str, text: &str) -> Result<()> {
 
 #[cfg(test)]
 #[path = "versions_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -2,13 +2,24 @@
 
 use super::*;
 
-fn shelf(root: &Path, versions: &[&str]) -> Shelf {
+/// Puts a version of digits whose files hold a word each.
+pub fn put(root: &Path, version: &str) {
     let shipped = include_str!("../../models/digits/0001-f8934809/manifest.toml");
-    for version in versions {
-        let folder = root.join("digits").join(version);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("manifest.toml"), shipped.replace("0001-f8934809", version)).unwrap();
+    let folder = root.join("digits").join(version);
+    fs::create_dir_all(&folder).unwrap();
+    let mut manifest: toml::Table = toml::from_str(shipped).unwrap();
+    let mut digests = toml::Table::new();
+    for file in ["weights.safetensors", "reference.msgpack", "calibration.parquet"] {
+        fs::write(folder.join(file), version).unwrap();
+        digests.insert(file.into(), blake3::hash(version.as_bytes()).to_hex().to_string().into());
     }
+    manifest.insert("version".into(), version.into());
+    manifest.insert("digests".into(), digests.into());
+    fs::write(folder.join("manifest.toml"), toml::to_string(&manifest).unwrap()).unwrap();
+}
+
+fn shelf(root: &Path, versions: &[&str]) -> Shelf {
+    versions.iter().for_each(|version| put(root, version));
     Shelf::open(root, "digits").unwrap()
 }
 
@@ -52,7 +63,12 @@ fn what_is_no_version_is_not_promoted() {
     let root = tempfile::tempdir().unwrap();
     let shelf = shelf(root.path(), &["0001-aaaa"]);
     fs::create_dir(root.path().join("digits/0002-empty")).unwrap();
-    assert_eq!(shelf.promote("0002-empty", Event::Promoted, "why", None).unwrap_err().kind, Kind::Model);
+    put(root.path(), "0003-torn");
+    fs::write(root.path().join("digits/0003-torn/weights.safetensors"), "torn").unwrap();
+    for (version, file) in [("0002-empty", "manifest.toml"), ("0003-torn", "weights.safetensors")] {
+        let failure = shelf.promote(version, Event::Promoted, "why", None).unwrap_err();
+        assert!(failure.kind == Kind::Model && failure.message.contains(file), "{failure}");
+    }
     assert_eq!(current(root.path(), "digits").unwrap(), None);
 }
 

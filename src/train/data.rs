@@ -148,6 +148,13 @@ pub fn digest_of(frames: &[Sample]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
+/// What names a frame: BLAKE3 of its file's digest and its position.
+pub fn frame_digest(content: &blake3::Hash, index: usize) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(content.as_bytes()).update(&(index as u64).to_le_bytes());
+    hasher.finalize()
+}
+
 /// All files under the paths given, sorted; hidden ones and tables beside images are passed over.
 fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
@@ -176,9 +183,7 @@ fn decode(file: &Path, input: &Input, limits: &Limits) -> Result<Vec<Result<Samp
     let frames = image::frames(bytes, limits)?;
     let sample = |frame: image::Frame| {
         let index = frame.index;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(content.as_bytes()).update(&(index as u64).to_le_bytes());
-        let (source, digest, observed_at) = (file.to_path_buf(), hasher.finalize(), frame.observed_at);
+        let (source, digest, observed_at) = (file.to_path_buf(), frame_digest(&content, index), frame.observed_at);
         Ok(Sample { source, index, digest, observed_at, prepared: prepare(frame, input)? })
     };
     Ok(frames.map(|frame| frame.and_then(sample)).collect())

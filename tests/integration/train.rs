@@ -42,10 +42,10 @@ delta = 0.2
 "#;
 
 /// A folder with a pipeline, frames to train on, and labelled ones for test.
-struct House(tempfile::TempDir);
+pub struct House(tempfile::TempDir);
 
 impl House {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let house = Self(tempfile::tempdir().unwrap());
         fs::write(house.path("spots.toml"), PIPELINE).unwrap();
         house.simulate("data", "17", "120", "0");
@@ -53,22 +53,22 @@ impl House {
         house
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn simulate(&self, out: &str, seed: &str, count: &str, anomalies: &str) {
+    pub fn simulate(&self, out: &str, seed: &str, count: &str, anomalies: &str) {
         let size_and_place = ["--size", "64", "--split", "--out", out];
         let of = ["simulate", "detector", "--seed", seed, "--count", count, "--anomalies", anomalies];
         succeed(self.run(&[&of[..], &size_and_place].concat()));
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(cargo_bin("anomalyd"));
         command.args(["--models", "models"]).args(arguments).current_dir(self.0.path()).output().unwrap()
     }
 
-    fn train(&self, extra: &[&str]) -> Value {
+    pub fn train(&self, extra: &[&str]) -> Value {
         let base = ["train", "./spots.toml", "--data", "data/normal", "--epochs", "1", "--json"];
         serde_json::from_str(&succeed(self.run(&[&base, extra].concat()))).unwrap()
     }
@@ -77,18 +77,18 @@ impl House {
         self.run(&[&["evaluate", "./spots.toml"], extra].concat())
     }
 
-    fn manifest(&self, version: &Value) -> toml::Table {
+    pub fn manifest(&self, version: &Value) -> toml::Table {
         let path = self.path("models/spots").join(version.as_str().unwrap()).join("manifest.toml");
         toml::from_str(&fs::read_to_string(path).unwrap()).unwrap()
     }
 }
 
-fn succeed(output: Output) -> String {
+pub fn succeed(output: Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn refused(output: &Output, code: i32, says: &str) {
+pub fn refused(output: &Output, code: i32, says: &str) {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{message}");
     assert!(message.contains(says), "{message}");

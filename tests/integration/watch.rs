@@ -11,6 +11,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// A state folder, an inbox and a pipeline folder of its own.
 pub struct House {
     pub root: tempfile::TempDir,
+    /// The shipped models, unless a test has its own.
+    pub models: PathBuf,
 }
 
 impl House {
@@ -19,7 +21,7 @@ impl House {
         for folder in ["inbox", "pipelines"] {
             std::fs::create_dir(root.path().join(folder)).unwrap();
         }
-        let house = Self { root };
+        let house = Self { root, models: Path::new(ROOT).join("models") };
         house.write_pipeline("");
         house
     }
@@ -37,7 +39,7 @@ impl House {
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_anomalyd"));
-        command.arg("--state").arg(self.path("state")).arg("--models").arg(Path::new(ROOT).join("models"));
+        command.arg("--state").arg(self.path("state")).arg("--models").arg(&self.models);
         command.arg("--pipelines").arg(self.path("pipelines")).args(args).current_dir(self.root.path());
         command
     }

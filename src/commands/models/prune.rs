@@ -102,13 +102,8 @@ mod tests {
     #[test]
     fn what_is_in_use_new_or_named_by_reports_stays() {
         let root = tempfile::tempdir().unwrap();
-        let shipped = include_str!("../../../models/digits/0001-f8934809/manifest.toml");
         let versions = ["0001-a", "0002-b", "0003-c", "0004-d", "0005-e"];
-        for version in versions {
-            let folder = root.path().join("digits").join(version);
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join("manifest.toml"), shipped).unwrap();
-        }
+        versions.iter().for_each(|version| crate::store::put_test_version(root.path(), version));
         let shelf = Shelf::open(root.path(), "digits").unwrap();
         for version in ["0001-a", "0003-c"] {
             shelf.promote(version, crate::store::Event::Promoted, "test", None).unwrap();
