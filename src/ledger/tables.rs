@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables below.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS identities (
@@ -85,5 +85,5 @@ pub(super) fn ctime_of(connection: &Connection) -> rusqlite::Result<&'static str
 /// The line of an identity, where lines are kept; before, each identity was for itself.
 pub(super) fn line_of(connection: &Connection) -> rusqlite::Result<&'static str> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    Ok(if version < 4 { "identities.id" } else { "identities.line" })
+    Ok(if version < 5 { "identities.id" } else { "identities.line" })
 }
