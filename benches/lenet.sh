@@ -9,7 +9,8 @@ images=$(realpath "$1")/digits/mnist; mkdir -p "$2"; work=$(realpath "$2"); shif
 here=$(cd "$(dirname "$0")/.." && pwd)
 anomalyd=${ANOMALYD:-anomalyd}
 
-for network in ${*:-lenet5}; do
+[ $# -gt 0 ] || set -- lenet5
+for network in "$@"; do
   case $network in
     lenet5) options=(--learning-rate 2e-3 --weight-decay 5e-2 --batch-size 64 --epochs "${EPOCHS:-30}") ;;
     alexnet) options=(--width 0.125 --learning-rate 1e-3 --weight-decay 5e-2 --batch-size 64 --epochs "${EPOCHS:-12}") ;;
@@ -17,7 +18,7 @@ for network in ${*:-lenet5}; do
   esac
   run() { "$anomalyd" --models "$work/$network" --pipelines "$here/pipelines" classify "$@" 2>>"$work/$network.log"; }
   command=(train digits --data "$images/train-images-idx3-ubyte.gz" --labels "$images/train-labels-idx1-ubyte.gz"
-    --network "$network" "${options[@]}" --split 0.92,0.08,0 --patience 30 --seed "${SEED:-1}")
+    --network "$network" "${options[@]}" --split "0.92,0.08,0" --patience 30 --seed "${SEED:-1}")
   echo "anomalyd classify ${command[*]}"
   start=$(date +%s.%N)
   run "${command[@]}" >"$work/$network-train.txt"
