@@ -21,7 +21,7 @@ pub struct Args {
     /// A pipeline's name, or the path of its TOML file.
     #[arg(required = true)]
     pub pipeline: Option<String>,
-    /// Picture to write [default: <PIPELINE>-drift.svg].
+    /// Picture to write [default: `PIPELINE-drift.svg`].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Print JSON; draws only where --out is given.

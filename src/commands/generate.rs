@@ -33,7 +33,7 @@ pub struct Args {
     /// Draw from a Gaussian fitted to the training latents, though the model has a prior: only what training made use of.
     #[arg(long)]
     fitted: bool,
-    /// Contact sheet to write [default: <PIPELINE>-samples.png].
+    /// Contact sheet to write [default: `PIPELINE-samples.png`].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Also write each image into this folder, as 16-bit PNG in the instrument's units.

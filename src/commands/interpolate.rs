@@ -44,7 +44,7 @@ pub struct Args {
     /// Also draw the way of this pipeline's model, below.
     #[arg(long, value_name = "PIPELINE2")]
     beside: Option<String>,
-    /// Strip to write [default: <PIPELINE>-way.png].
+    /// Strip to write [default: `PIPELINE-way.png`].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Also write an animated PNG.

@@ -43,7 +43,7 @@ pub struct Args {
     /// Most frames; of more, as many, evenly spread.
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(3..))]
     most: u32,
-    /// Plot to write; the table stands beside it, with `.parquet` [default: <PIPELINE>-latent.svg].
+    /// Plot to write; the table stands beside it, with `.parquet` [default: `PIPELINE-latent.svg`].
     #[arg(long, value_name = "FILE.svg")]
     out: Option<PathBuf>,
 }

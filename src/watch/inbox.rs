@@ -41,7 +41,7 @@ impl Inbox {
         Self { root, rules, known, pending, place: None, lost: None, finished: None }
     }
 
-    /// Remembers what stands at `root`, the inbox's canonical path; see [`check_inbox`].
+    /// Remembers what stands at `root`, the inbox's canonical path; see [`super::check_inbox`].
     ///
     /// # Errors
     /// There is no folder, or its filesystem is not mounted any more.
