@@ -27,16 +27,19 @@ fn frames_that_are_no_digits_raise_it_and_a_person_resets_it() {
     // Raised it stays, though the bet may lose again.
     assert!(standing(&house)["scores_log10"].is_number() && standing(&house)["bound_log10"].is_number());
 
-    let shown = house.run(&["drift", "digits", "--out", "way.svg"]);
-    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(text.contains(": raised") && text.contains("raised: scores are not those"), "{text}");
+    // It is said when it happens, and kept when its rows are committed.
+    let text = |arguments: &[&str]| String::from_utf8_lossy(&house.run(arguments).stdout).into_owned();
+    let show = ["drift", "digits", "--out", "way.svg"];
+    wait_until("the ledger knows", || text(&show).contains("raised: scores are not those"));
+    assert!(text(&show).contains(": raised"), "{}", text(&show));
     let svg = std::fs::read_to_string(house.path("way.svg")).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("raised"));
     let sql =
         "SELECT certificate_void, count(*) AS frames FROM scores GROUP BY certificate_void ORDER BY certificate_void";
-    let rows = house.run(&["query", sql, "--format", "json"]);
-    let rows = String::from_utf8_lossy(&rows.stdout).into_owned();
-    assert!(rows.contains("true") && rows.contains("false"), "{rows}");
+    wait_until("rows say so", || {
+        let rows = text(&["query", sql, "--format", "json"]);
+        rows.contains("true") && rows.contains("false")
+    });
 
     assert_ne!(house.run(&["drift", "reset", "digits"]).status.code(), Some(0), "a reset needs a reason");
     assert!(house.run(&["drift", "reset", "digits", "--reason", "a test card was in front"]).status.success());
