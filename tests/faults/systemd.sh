@@ -410,24 +410,30 @@ http_needs_its_drop_in() {
   inside systemctl daemon-reload
 }
 
-# The inbox is read-only until the drop-in opens it; then files move to the archive once they are scored.
+# The inbox is read-only until the drop-in opens it: frames are scored and lie where they are, and the log says what to do.
+# With the drop-in they move to the archive, those scored before it too.
 after_needs_its_drop_in() {
-  local drop_in=/proc/$init/root/etc/systemd/system/anomalyd@telescope.service.d/after.conf frame
-  mkdir -p "/proc/$init/root/data/archive" "${drop_in%/*}"
+  local root_of=/proc/$init/root frames frame
+  local drop_in=$root_of/etc/systemd/system/anomalyd@telescope.service.d/after.conf
+  mkdir -p "$root_of/data/archive" "${drop_in%/*}"
   inside chown -R anomalyd: /data/telescope /data/archive
   pipeline telescope '[after]\nscored = { move = "/data/archive" }\n'
-  ! inside systemctl start anomalyd@telescope 2>/dev/null || { figures="started though it cannot move"; return 1; }
+  mapfile -t frames < <(find "$root/samples/telescope/normal" -name '*.fits' | sort | tail -n 2)
+  inside systemctl start anomalyd@telescope || return 1
+  drop telescope "${frames[0]}"
+  eventually scored 4 /var/lib/anomalyd/telescope || return 1
+  eventually said anomalyd@telescope 'scored moves files to /data/archive: Read-only file system.*ReadWritePaths' || return 1
+  [ -e "$root_of/data/telescope/${frames[0]##*/}" ] || { figures="moved without the drop-in"; return 1; }
   inside systemctl stop anomalyd@telescope || return 1
-  eventually said anomalyd@telescope 'error: /data/archive: Read-only file system.*ReadWritePaths' || return 1
-  sed 's,^ReadWritePaths=.*,ReadWritePaths=/data,' \
-    "/proc/$init/root/usr/share/anomalyd/anomalyd.service.d/after.conf" >"$drop_in"
+  sed 's,^ReadWritePaths=.*,ReadWritePaths=/data,' "$root_of/usr/share/anomalyd/anomalyd.service.d/after.conf" >"$drop_in"
   inside systemctl daemon-reload
   inside systemctl start anomalyd@telescope || return 1
-  frame=$(find "$root/samples/telescope/normal" -name '*.fits' | sort | tail -n 1)
-  drop telescope "$frame"
-  eventually test -e "/proc/$init/root/data/archive/${frame##*/}" || { figures="nothing is moved"; return 1; }
-  scored 4 /var/lib/anomalyd/telescope || return 1
-  figures="refused without it; with it $(find "/proc/$init/root/data/archive" -type f | wc -l) of 4 files moved, 4 scored"
+  drop telescope "${frames[1]}"
+  for frame in "${frames[@]}"; do
+    eventually test -e "$root_of/data/archive/${frame##*/}" || { figures="${frame##*/} is not moved"; return 1; }
+  done
+  eventually scored 5 /var/lib/anomalyd/telescope || return 1
+  figures="without it a warning, and nothing moves; with it $(find "$root_of/data/archive" -type f | wc -l) of 5 files moved, 5 scored"
   inside systemctl stop anomalyd@telescope
   pipeline telescope
 }
