@@ -34,7 +34,16 @@ impl Subject {
     fn new(size: usize) -> Self {
         let model: Model = toml::from_str(MODEL).expect("a model");
         let scaling = Scaling::Linear { black: 0.0, white: 1.0 };
-        let input = Input { size, channels: 1, scaling, resize: false, clip: true, tile: None, max_blank: 0.1 };
+        let input = Input {
+            size,
+            channels: 1,
+            scaling,
+            resize: false,
+            clip: true,
+            tile: None,
+            max_blank: 0.1,
+            filters: vec![],
+        };
         let vae = Autoencoder::new(&model, &input, 0, Device::Cpu).expect("a network of the benchmark's size");
         let wave = |n: usize| (0..n).map(|i| (i as f32 * 0.7).sin().abs()).collect();
         Self { vae, x: wave(BATCH * size * size), noise: wave(BATCH * LATENT) }

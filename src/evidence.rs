@@ -147,7 +147,16 @@ mod tests {
         );
         let model: Model = toml::from_str(&text).unwrap();
         let scaling = Scaling::Linear { black: 0.0, white: 1.0 };
-        let input = Input { size: 4, channels: 1, scaling, resize: false, clip: true, tile: None, max_blank: 0.1 };
+        let input = Input {
+            size: 4,
+            channels: 1,
+            scaling,
+            resize: false,
+            clip: true,
+            tile: None,
+            max_blank: 0.1,
+            filters: vec![],
+        };
         Autoencoder::new(&model, &input, 5, Device::Cpu).unwrap()
     }
 

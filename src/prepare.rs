@@ -245,7 +245,7 @@ mod tests {
 
     fn input(size: usize, tile: Option<Tile>) -> Input {
         let scaling = Scaling::Linear { black: 0.0, white: 65535.0 };
-        Input { size, channels: 1, scaling, resize: false, clip: false, tile, max_blank: 0.3 }
+        Input { size, channels: 1, scaling, resize: false, clip: false, tile, max_blank: 0.3, filters: vec![] }
     }
 
     #[test]

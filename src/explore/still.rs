@@ -96,7 +96,7 @@ mod tests {
 
     fn input(tile: Option<Tile>) -> Input {
         let scaling = Scaling::Linear { black: 0.0, white: 1.0 };
-        Input { size: 2, channels: 1, scaling, resize: false, clip: false, tile, max_blank: 0.1 }
+        Input { size: 2, channels: 1, scaling, resize: false, clip: false, tile, max_blank: 0.1, filters: vec![] }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::network::Network;
 use super::parameters::{Init, Packing, Parameter, Trains, add};
 use super::{alexnet, lenet};
 use crate::error::{Failure, Kind, Result};
-use crate::pipeline::{Backbone, Block, Downsample, Input, Latent, Likelihood, Model, ModelKind};
+use crate::pipeline::{Backbone, Block, Downsample, Filter, Input, Latent, Likelihood, Model, ModelKind};
 
 /// Width of AlexNet's convolutions as an encoder.
 const ALEXNET_WIDTH: f32 = 0.25;
@@ -13,7 +13,8 @@ const ALEXNET_WIDTH: f32 = 0.25;
 /// An autoencoder's lists of layers, and what its ends mean.
 #[derive(Debug, Clone)]
 pub struct Architecture {
-    /// Encoder, from `[C, S, S]` to mean (and log-variance, stacked along the channels); decoder, from the latent to `[C, S, S]`.
+    /// Encoder, from `[C, S, S]` (by way of the input's filters) to mean (and log-variance, stacked along the channels);
+    /// decoder, from the latent to `[C, S, S]`.
     pub network: Network,
     /// The encoder's nodes whose outputs are the stages' features.
     pub taps: Vec<usize>,
@@ -33,14 +34,14 @@ impl Architecture {
     /// # Errors
     /// [`Kind::Settings`] for sizes that do not fit.
     pub fn new(model: &Model, input: &Input) -> Result<Self> {
-        let image = Shape { c: input.channels, h: input.size, w: input.size };
+        let image = image_of(input);
         check(model, image)?;
         let mut parameters = Vec::new();
         let is_variational = model.is_variational();
         let (lists, taps, latent) = match (model.kind, model.backbone) {
-            (ModelKind::Dense, _) => dense(model, image, &mut parameters),
-            (_, Some(backbone)) => published(backbone, model, image, &mut parameters),
-            (_, None) => convolutional(model, image, &mut parameters),
+            (ModelKind::Dense, _) => dense(model, input, &mut parameters),
+            (_, Some(backbone)) => published(backbone, model, input, &mut parameters),
+            (_, None) => convolutional(model, input, &mut parameters),
         };
         let log_var = (model.likelihood == Likelihood::Gaussian).then(|| variances(&mut parameters, input.channels));
         Ok(Self { network: Network { lists, parameters }, taps, image, latent, is_variational, log_var })
@@ -123,10 +124,26 @@ fn variances(parameters: &mut Vec<Parameter>, channels: usize) -> usize {
     add(parameters, name, vec![channels], false, Init::Constant(-3.0), Packing::NONE, Trains::Whole)
 }
 
+fn image_of(input: &Input) -> Shape {
+    Shape { c: input.channels, h: input.size, w: input.size }
+}
+
+/// An encoder that has its image through the input's filters. They are layers without weights, at the head of the list:
+/// whatever is done to an image before it is encoded, its gradient is of that, and nobody but the encoder sees it.
+fn sight<'a>(model: &Model, input: &Input, parameters: &'a mut Vec<Parameter>) -> Builder<'a> {
+    let mut encoder = Builder::new("encoder", image_of(input), model.biases, parameters);
+    for filter in &input.filters {
+        match filter {
+            Filter::Sobel => encoder.sobel(),
+        };
+    }
+    encoder
+}
+
 /// Blocks of convolution, normalisation and activation down to the latent; the decoder mirrors them.
-fn convolutional(model: &Model, image: Shape, parameters: &mut Vec<Parameter>) -> Built {
+fn convolutional(model: &Model, input: &Input, parameters: &mut Vec<Parameter>) -> Built {
     let blocks = model.blocks();
-    let mut encoder = Builder::new("encoder", image, model.biases, parameters);
+    let mut encoder = sight(model, input, parameters);
     let taps = blocks.iter().map(|block| stage(&mut encoder, block, model)).collect();
     let bottom = encoder.shape;
     let latent = posterior(&mut encoder, model);
@@ -134,7 +151,7 @@ fn convolutional(model: &Model, image: Shape, parameters: &mut Vec<Parameter>) -
 
     let mut decoder = Builder::new("decoder", latent, model.biases, parameters);
     root(&mut decoder, model.latent, bottom);
-    let outputs = blocks.iter().rev().skip(1).map(|block| block.channels).chain([image.c]);
+    let outputs = blocks.iter().rev().skip(1).map(|block| block.channels).chain([input.channels]);
     for (index, (block, channels)) in blocks.iter().rev().zip(outputs).enumerate() {
         widen(&mut decoder, block, channels, model, index + 1 == blocks.len());
     }
@@ -202,8 +219,8 @@ fn root(decoder: &mut Builder, latent: Latent, bottom: Shape) {
 }
 
 /// The convolutions of a published network down to a vector; two doublings lead back, as wide as its last two poolings.
-fn published(backbone: Backbone, model: &Model, image: Shape, parameters: &mut Vec<Parameter>) -> Built {
-    let mut encoder = Builder::new("encoder", image, model.biases, parameters);
+fn published(backbone: Backbone, model: &Model, input: &Input, parameters: &mut Vec<Parameter>) -> Built {
+    let mut encoder = sight(model, input, parameters);
     let taps = match backbone {
         Backbone::Lenet5 => lenet::trunk(&mut encoder),
         Backbone::Alexnet => alexnet::trunk(&mut encoder, ALEXNET_WIDTH),
@@ -212,17 +229,17 @@ fn published(backbone: Backbone, model: &Model, image: Shape, parameters: &mut V
     let latent = posterior(&mut encoder, model);
     let encoder = encoder.nodes;
     let mut decoder = Builder::new("decoder", latent, model.biases, parameters);
-    root(&mut decoder, model.latent, Shape { c: widths[0], h: image.h / 4, w: image.w / 4 });
+    root(&mut decoder, model.latent, Shape { c: widths[0], h: input.size / 4, w: input.size / 4 });
     decoder.double(widths[1], model.upsample);
     decoder.norm(model.norm);
     decoder.same(Layer::Relu);
-    decoder.double(image.c, model.upsample);
+    decoder.double(input.channels, model.upsample);
     (vec![encoder, decoder.nodes], taps, latent)
 }
 
 /// Fully connected layers of the given widths down to the latent and back.
-fn dense(model: &Model, image: Shape, parameters: &mut Vec<Parameter>) -> Built {
-    let mut encoder = Builder::new("encoder", image, model.biases, parameters);
+fn dense(model: &Model, input: &Input, parameters: &mut Vec<Parameter>) -> Built {
+    let mut encoder = sight(model, input, parameters);
     let mut taps = Vec::new();
     for block in model.blocks() {
         encoder.linear(block.channels);
@@ -237,7 +254,7 @@ fn dense(model: &Model, image: Shape, parameters: &mut Vec<Parameter>) -> Built 
         decoder.norm(model.norm);
         decoder.same(Layer::Relu);
     }
-    decoder.linear_to_map(image);
-    decoder.unflatten(image);
+    decoder.linear_to_map(image_of(input));
+    decoder.unflatten(image_of(input));
     (vec![encoder, decoder.nodes], taps, latent)
 }

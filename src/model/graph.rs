@@ -1,6 +1,7 @@
 //! A list of layers as data: shapes, windows, nodes, and the builder that appends them. Both executors read it.
 
 use super::parameters::{Init, Packing, Parameter, Trains, add, uniform};
+use super::sobel;
 use crate::pipeline::{Norm, Upsample};
 
 /// Channels, rows and columns of an activation; a vector is `(length, 1, 1)`.
@@ -96,6 +97,8 @@ pub enum Layer {
     Relu,
     /// `1.7159 tanh(2 x / 3)` (LeCun et al. 1998, Proc. IEEE 86, appendix A).
     Tanh,
+    /// Puts the gradient channels of [`super::sobel`] behind its input's.
+    Sobel,
     /// The largest of each window.
     MaxPool2d(Window),
     /// The mean of each window.
@@ -258,6 +261,12 @@ impl<'a> Builder<'a> {
     /// A layer that keeps the shape and has no weights: an activation, dropout.
     pub fn same(&mut self, layer: Layer) -> usize {
         self.push(layer, self.shape, None)
+    }
+
+    /// Appends the gradient channels of a map.
+    pub fn sobel(&mut self) -> usize {
+        let Shape { c, h, w } = self.shape;
+        self.push(Layer::Sobel, Shape { c: (1 + sobel::CHANNELS) * c, h, w }, None)
     }
 
     /// The largest or the mean of each window.

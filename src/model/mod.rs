@@ -20,6 +20,7 @@ pub mod likelihood;
 pub mod network;
 pub mod parameters;
 pub mod scaling;
+pub mod sobel;
 pub mod unet;
 pub mod weights;
 

@@ -10,7 +10,7 @@ use super::graph::Shape;
 use super::*;
 use crate::error::Kind;
 use crate::pipeline::{
-    Backbone, Block, Downsample, Input, Latent, Likelihood, Model, ModelKind, Norm, Scaling, Upsample,
+    Backbone, Block, Downsample, Filter, Input, Latent, Likelihood, Model, ModelKind, Norm, Scaling, Upsample,
 };
 
 const COUNTS: Likelihood = Likelihood::PoissonGaussian { gain: 1.5, read_noise: 5.0, offset: 100.0, model_error: 0.05 };
@@ -35,7 +35,7 @@ fn model(channels: &[usize], norm: Norm, latent: Latent, likelihood: Likelihood)
 }
 
 fn input(size: usize, channels: usize, scaling: Scaling) -> Input {
-    Input { size, channels, scaling, resize: false, tile: None, max_blank: 0.1, clip: false }
+    Input { size, channels, scaling, resize: false, tile: None, max_blank: 0.1, filters: vec![], clip: false }
 }
 
 fn uniform(n: usize, seed: u64) -> Vec<f32> {
@@ -154,11 +154,65 @@ fn kinds() -> Vec<(Model, Input, usize)> {
     ]
 }
 
+/// The same input through Sobel's filter.
+fn filtered(input: Input) -> Input {
+    Input { filters: vec![Filter::Sobel], ..input }
+}
+
 #[test]
 fn executors_agree_on_every_kind_of_model() {
     for (model, input, n) in kinds() {
         agree(&model, &input, n);
     }
+}
+
+#[test]
+fn executors_agree_on_models_that_see_gradients() {
+    let dense = |(model, _, _): &(Model, Input, usize)| model.kind == ModelKind::Dense;
+    let backbone = |(model, _, _): &(Model, Input, usize)| model.backbone == Some(Backbone::Lenet5);
+    for (model, input, n) in kinds().into_iter().filter(|kind| dense(kind) || backbone(kind)) {
+        agree(&model, &filtered(input), n);
+    }
+    let map = model(&[4, 6], Norm::Layer, Latent::Map { dim: 3 }, COUNTS);
+    agree(&map, &filtered(input(16, 3, ASINH)), 3);
+    agree(
+        &model(&[4, 8], Norm::Group, Latent::Vector { dim: 5 }, Likelihood::Bernoulli),
+        &filtered(input(28, 1, UNIT)),
+        9,
+    );
+}
+
+#[test]
+fn gradients_are_for_the_encoder_alone() {
+    let model = model(&[4, 8], Norm::Group, Latent::Vector { dim: 3 }, Likelihood::Gaussian);
+    let (plain, seen) = (input(28, 3, UNIT), filtered(input(28, 3, UNIT)));
+    let network = |input: &Input| Architecture::new(&model, input).expect("a network");
+    let (before, after) = (network(&plain), network(&seen));
+    assert_eq!((after.encoder()[0].input, after.encoder()[0].output.c), (before.image, 15));
+    assert_eq!(after.image, before.image);
+    // Four channels more for each of three, under 3 x 3 weights to four maps; the filter itself has no weight.
+    assert_eq!(after.network.parameter_count() - before.network.parameter_count(), 4 * 3 * 9 * 4);
+    for device in [Device::Cpu, Device::Candle(candle_core::Device::Cpu)] {
+        let mut vae = Autoencoder::new(&model, &seen, 1, device).expect("a vae");
+        // A flat image has no gradient, and yet a loss and slopes that are numbers.
+        let x = vec![0.25; 2 * vae.image_len()];
+        let inference = vae.infer(&x).expect("inference");
+        assert_eq!(inference.output.len(), x.len());
+        let loss = vae.train_step(&x, &x, &normal(2 * 3, 1), &STEP).expect("a step");
+        assert!(loss.nll.is_finite() && loss.gradient_norm.is_finite(), "{loss:?}");
+    }
+}
+
+/// A classifier whose gradient has to come back through the filter to a convolution below it.
+fn gradients_of_a_map(channels: usize) -> Chain {
+    let input = Shape { c: channels, h: 7, w: 9 };
+    let mut parameters = Vec::new();
+    let mut net = graph::Builder::new("net", input, true, &mut parameters);
+    net.conv(2, graph::Window { kernel: 3, stride: 1, padding: 1 });
+    net.sobel();
+    net.linear(4);
+    let (output, lists) = (net.shape, vec![net.nodes]);
+    Chain { network: network::Network { lists, parameters }, input, output }
 }
 
 /// Outputs, losses, gradients and three steps of a chain are the same in both executors.
@@ -192,6 +246,8 @@ fn executors_agree_on_chains() {
     let classes = Target::Classes(&[0, 3, 1]);
     chains_agree(&lenet::lenet5(grey(28), 10), 3, classes);
     chains_agree(&alexnet::alexnet(grey(32), 4, 0.1), 3, classes);
+    chains_agree(&gradients_of_a_map(1), 3, classes);
+    chains_agree(&gradients_of_a_map(3), 3, classes);
     chains_agree(&alexnet::alexnet(Shape { c: 3, h: 64, w: 64 }, 4, 0.05), 3, classes);
     let images = uniform(3 * 3 * 256, 8);
     let observation = Observation::new(Likelihood::Bernoulli, UNIT, 3, &[]);
@@ -250,12 +306,13 @@ fn l1_reaches_exact_zeros_in_both_executors_and_spares_biases_and_norms() {
 
 #[test]
 fn every_gradient_is_the_slope_of_the_loss() {
-    for (norm, latent, likelihood, scaling) in [
-        (Norm::Group, Latent::Vector { dim: 3 }, Likelihood::Bernoulli, UNIT),
-        (Norm::Layer, Latent::Map { dim: 2 }, Likelihood::Gaussian, UNIT),
-        (Norm::Group, Latent::Map { dim: 2 }, COUNTS, ASINH),
+    for (norm, latent, likelihood, scaling, filters) in [
+        (Norm::Group, Latent::Vector { dim: 3 }, Likelihood::Bernoulli, UNIT, vec![]),
+        (Norm::Layer, Latent::Map { dim: 2 }, Likelihood::Gaussian, UNIT, vec![]),
+        (Norm::Layer, Latent::Map { dim: 2 }, Likelihood::Gaussian, UNIT, vec![Filter::Sobel]),
+        (Norm::Group, Latent::Map { dim: 2 }, COUNTS, ASINH, vec![]),
     ] {
-        let (model, input) = (model(&[3, 4], norm, latent, likelihood), input(8, 2, scaling));
+        let (model, input) = (model(&[3, 4], norm, latent, likelihood), Input { filters, ..input(8, 2, scaling) });
         let mut vae = Autoencoder::new(&model, &input, 1, Device::Cpu).expect("engine");
         // Counts far from their mean, so that the slope stands out of the loss's rounding.
         let reach = if likelihood == COUNTS { 4.0 } else { 1.0 };

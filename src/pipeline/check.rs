@@ -32,6 +32,7 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
         require((1..=tile.size).contains(&tile.stride), "input.tile", "needs a stride between 1 and its size");
         require(!input.resize, "input.resize", "excludes input.tile");
     }
+    super::filter::check(input, &mut require);
     network(model, input.size, &mut require);
     let (Latent::Vector { dim } | Latent::Map { dim }) = model.latent;
     require(dim > 0, "model.latent", "needs dim above 0");

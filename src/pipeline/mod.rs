@@ -2,6 +2,7 @@
 
 mod check;
 mod denoiser;
+mod filter;
 mod spec;
 mod training;
 mod watching;
@@ -126,6 +127,21 @@ mod tests {
             let watch = format!("[watch]\ndone_marker = {marker:?}\n[calibration]");
             assert!(fault("[calibration]", &watch).contains("watch.done_marker"), "{marker}");
         }
+    }
+
+    #[test]
+    fn filters_are_known_ones_each_once() {
+        let filters = |value: &str| format!("clip = true\nfilters = {value}");
+        let message = fault("clip = true", &filters("[\"sobbel\"]"));
+        assert!(message.starts_with(&format!("digits.toml:{}: ", line("clip") + 1)), "{message}");
+        assert!(message.contains("sobbel") && message.contains("sobel"), "{message}");
+        let message = fault("clip = true", &filters("[\"sobel\", \"sobel\"]"));
+        assert!(message.contains("input.filters names a filter twice"), "{message}");
+        let text = DIGITS.replace("clip = true", &filters("[\"sobel\"]"));
+        assert_eq!(
+            Pipeline::parse("digits", Path::new("digits.toml"), text).unwrap().spec.input.filters,
+            [Filter::Sobel]
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use super::denoiser::{Denoiser, DenoiserKind};
+pub use super::filter::Filter;
 pub use super::training::{Augment, ExtraNoise, Group, Mask, Promotion, Shares, Training};
 pub use super::watching::{Action, After, Watch, WatchMode};
 use crate::components::Component;
@@ -62,6 +63,9 @@ pub struct Input {
     pub clip: bool,
     /// Frames larger than `size` are scored in tiles of `size`.
     pub tile: Option<Tile>,
+    /// What the encoder sees beside the image: `sobel` adds four channels to each. The decoder still gives the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Filter>,
     /// Largest share of blank (NaN) pixels in a frame; they are replaced by the frame's median.
     #[serde(default = "default_blank")]
     pub max_blank: f64,

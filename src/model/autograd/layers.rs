@@ -3,6 +3,7 @@
 use candle_core::{D, Device, Tensor};
 use candle_nn::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig, Linear, Module};
 
+use super::sobel;
 use crate::model::graph::{Interpolation, Layer, Node, Window, keeps};
 use crate::model::{NORM_EPS, TANH_HEIGHT, TANH_SLOPE};
 
@@ -64,6 +65,7 @@ fn apply(node: &Node, parameters: &[Tensor], x: &Tensor) -> candle_core::Result<
         }
         (Layer::Scale, Some(weight)) => x.broadcast_mul(&channels(weight, x)?)?,
         (Layer::Relu, _) => x.relu()?,
+        (Layer::Sobel, _) => sobel::filter(x)?,
         (Layer::Tanh, _) => ((x * f64::from(TANH_SLOPE))?.tanh()? * f64::from(TANH_HEIGHT))?,
         (Layer::MaxPool2d(window), _) => pool(x, window, |a, b| a.maximum(&b))?,
         (Layer::AvgPool2d(window), _) => {

@@ -11,6 +11,7 @@ mod autoencoder;
 mod feedforward;
 mod layers;
 mod loss;
+mod sobel;
 
 pub(super) use autoencoder::AutoencoderAutograd;
 pub(super) use feedforward::FeedForwardAutograd;

@@ -7,7 +7,7 @@
 //! autoencoder.rs, feedforward.rs   what a chunk of samples goes through
 //!     └─ core.rs                   weights, gradients, optimiser, shards, workspaces
 //!          └─ stack.rs             a list of layers compiled: operations, skips
-//!               └─ convolution, windows, pooling, vectors, kernels
+//!               └─ convolution, windows, pooling, sobel, vectors, kernels
 //! ```
 
 mod autoencoder;
@@ -16,6 +16,7 @@ mod core;
 mod feedforward;
 mod kernels;
 mod pooling;
+mod sobel;
 mod stack;
 pub(crate) mod vectors;
 mod windows;
@@ -25,6 +26,7 @@ use super::likelihood::Observation;
 
 pub(super) use autoencoder::{AutoencoderEngine, Batch};
 pub(super) use feedforward::FeedForwardEngine;
+pub(super) use sobel::filtered;
 
 /// `[c, pixels]` to `[pixels, c]`.
 fn to_channels_last(from: &[f32], to: &mut [f32], channels: usize, pixels: usize) {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::convolution::{block_rows, conv, conv_backward, conv_transpose, conv_transpose_backward, geometry};
 use super::kernels::{Matrix, product};
 use super::windows::Geometry;
-use super::{pooling, vectors};
+use super::{pooling, sobel, vectors};
 use crate::model::graph::{Interpolation, Layer, Node, Shape, keeps};
 use crate::model::network::Network;
 
@@ -47,6 +47,8 @@ enum Kind {
     /// A weight and a bias a channel.
     Scale,
     Tanh,
+    /// Gradient channels of this shape.
+    Sobel(Shape),
     MaxPool(Geometry),
     AvgPool(Geometry),
     /// Doubles the side of this shape.
@@ -250,6 +252,7 @@ impl Operation {
             Layer::LayerNorm => Kind::Norm(node.input.c),
             Layer::Scale => Kind::Scale,
             Layer::Tanh => Kind::Tanh,
+            Layer::Sobel => Kind::Sobel(node.input),
             Layer::MaxPool2d(window) => Kind::MaxPool(geometry(node.input, node.output, window)),
             Layer::AvgPool2d(window) => Kind::AvgPool(geometry(node.input, node.output, window)),
             Layer::Upsample(interpolation) => Kind::Upsample(node.input, interpolation),
@@ -295,6 +298,7 @@ impl Operation {
             Kind::Norm(size) => return vectors::normalise(x, size, weight, bias, self.relu, y),
             Kind::Scale => vectors::scale_rows(x, weight, bias, y),
             Kind::Tanh => vectors::tanh(x, y),
+            Kind::Sobel(shape) => sobel::filter(shape, x, y),
             Kind::MaxPool(g) => pooling::largest(&g, x, y),
             Kind::AvgPool(g) => pooling::mean(&g, x, y),
             Kind::Upsample(shape, interpolation) => pooling::double(shape, interpolation, x, y),
@@ -362,6 +366,7 @@ impl Operation {
             }
             (Kind::Scale, dx) => vectors::scale_rows_gradient(x, weight, dy, dx, dw),
             (Kind::Tanh, Some(dx)) => vectors::tanh_gradient(y, dy, dx),
+            (Kind::Sobel(shape), Some(dx)) => sobel::filter_gradient(shape, x, dy, dx),
             (Kind::MaxPool(g), Some(dx)) => pooling::largest_gradient(&g, x, dy, dx),
             (Kind::AvgPool(g), Some(dx)) => pooling::mean_gradient(&g, dy, dx),
             (Kind::Upsample(shape, interpolation), Some(dx)) => pooling::double_gradient(shape, interpolation, dy, dx),
