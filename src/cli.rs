@@ -76,6 +76,8 @@ pub enum Command {
     Label(commands::label::Args),
     /// Measure a model against labelled images.
     Evaluate(commands::evaluate::Args),
+    /// What each option of a pipeline is worth: every value trained with several seeds; publishes nothing.
+    Ablate(commands::ablate::Args),
     /// Train and measure a classifier of known kinds of anomaly.
     Classify(commands::classify::Args),
     /// How probable held-out images are under a model: -ELBO and the importance-weighted bound.

@@ -32,6 +32,7 @@ pub mod score;
 pub mod sources;
 pub mod trail;
 
+pub mod ablate;
 pub mod gate;
 pub mod store;
 pub mod train;

@@ -1,6 +1,7 @@
 //! Integration tests: one binary, one file an area, a fresh folder a test.
 
 mod integration {
+    mod ablate;
     mod check;
     mod classify;
     mod compact;

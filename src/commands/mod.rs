@@ -1,5 +1,6 @@
 //! One file a subcommand: its arguments and what it does. Results go to stdout, everything else to stderr.
 
+pub mod ablate;
 mod cells;
 pub mod check;
 pub mod classify;
@@ -62,6 +63,7 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Retrain(args) => retrain::run(&args, settings),
         Command::Label(args) => label::run(&args, settings),
         Command::Evaluate(args) => evaluate::run(&args, settings),
+        Command::Ablate(args) => ablate::run(&args, settings),
         Command::Generate(args) => generate::run(&args, settings),
         Command::Classify(args) => classify::run(&args, settings),
         Command::Interpolate(args) => interpolate::run(&args, settings),

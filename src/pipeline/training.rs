@@ -113,6 +113,15 @@ impl Augment {
         ];
         alone.into_iter().filter(|(_, augment)| *augment != off).collect()
     }
+
+    /// What is declared, as the pipeline file has it; `none` where nothing is.
+    pub fn words(&self) -> String {
+        let table = toml::Table::try_from(*self).unwrap_or_default();
+        let declared = self.declared().into_iter();
+        let words: Vec<String> =
+            declared.filter_map(|(name, _)| Some(format!("{name} = {}", table.get(name)?))).collect();
+        if words.is_empty() { "none".into() } else { words.join(", ") }
+    }
 }
 
 /// Shares of the parts of the data, three or four numbers in the file.

@@ -185,15 +185,15 @@ fn ends(gradients: &[f64]) -> Option<(f64, f64)> {
     Some((largest(first), largest(&gradients[last..])))
 }
 
+/// Norm of the first layers' gradient over that of the last layers', the median of the epochs; `None` in histories that did not
+/// record it.
+pub fn gradient_ratio(history: &History) -> Option<f64> {
+    let ends = history.epochs.iter().filter_map(|epoch| ends(&epoch.layer_gradients));
+    median(&mut ends.filter(|ends| ends.1 > 0.0).map(|(first, last)| first / last).collect::<Vec<_>>())
+}
+
 fn vanishing(history: &History) -> Option<Finding> {
-    let mut ratios: Vec<f64> = history
-        .epochs
-        .iter()
-        .filter_map(|epoch| ends(&epoch.layer_gradients))
-        .filter(|ends| ends.1 > 0.0)
-        .map(|(first, last)| first / last)
-        .collect();
-    let ratio = median(&mut ratios)?;
+    let ratio = gradient_ratio(history)?;
     if ratio >= VANISHING_RATIO {
         return None;
     }

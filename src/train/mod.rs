@@ -13,6 +13,7 @@ pub mod report;
 pub mod seal;
 pub mod split;
 pub mod symmetry;
+pub mod trial;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 //! Plots as SVG (text stays text, so no font is needed here): loss curves, martingales, ROC, score histograms, confusion matrix,
-//! maps.
+//! maps, dots with errors.
 
 mod classes;
 mod confusion;
+mod dots;
 mod histogram;
 mod loss;
 mod martingale;
@@ -15,6 +16,7 @@ use plotters::prelude::*;
 
 pub use self::classes::{classes_svg, classes_text};
 pub use self::confusion::{confusion_svg, confusion_text};
+pub use self::dots::{Dot, DotPanel, dots_svg};
 pub use self::histogram::score_histogram_svg;
 pub use self::loss::{EpochPoint, loss_svg};
 pub use self::martingale::{Stake, martingale_svg};

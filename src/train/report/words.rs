@@ -103,25 +103,12 @@ pub fn regularisation(html: &mut Html, report: &Report) {
             ("L1", l1.to_string()),
             ("weights exactly zero", zero),
             ("patience", format!("{patience} epochs")),
-            ("augmentation", augmentation(&report.spec.training)),
+            ("augmentation", report.spec.training.augment.words()),
         ],
     );
     if !report.manifest.symmetries.is_empty() {
         symmetries(html, &report.manifest.symmetries);
     }
-}
-
-/// The transformations that are declared, as the pipeline file has them.
-fn augmentation(training: &Training) -> String {
-    let declared = training.augment.declared();
-    if declared.is_empty() {
-        return "none declared".into();
-    }
-    let value = |name: &str| {
-        let table = toml::Table::try_from(training.augment).ok()?;
-        Some(format!("{name} = {}", table.get(name)?))
-    };
-    declared.iter().filter_map(|(name, _)| value(name)).collect::<Vec<_>>().join(", ")
 }
 
 fn symmetries(html: &mut Html, symmetries: &[Symmetry]) {
