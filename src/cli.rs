@@ -76,7 +76,7 @@ pub enum Command {
     Label(commands::label::Args),
     /// Measure a model against labelled images.
     Evaluate(commands::evaluate::Args),
-    /// What each option of a pipeline is worth: every value trained with several seeds; publishes nothing.
+    /// What each option of a pipeline is worth: every value trained with several seeds; makes no version.
     Ablate(commands::ablate::Args),
     /// Train and measure a classifier of known kinds of anomaly.
     Classify(commands::classify::Args),

@@ -297,7 +297,7 @@ fn worst(scores: &[f64]) -> usize {
 }
 
 /// Each component reduced over the tiles, as the report has it.
-fn frame_components(tiles: &[Components], reduction: Reduction) -> [Option<f64>; Component::ALL.len()] {
+pub fn frame_components(tiles: &[Components], reduction: Reduction) -> [Option<f64>; Component::ALL.len()] {
     Component::ALL.map(|component| {
         let values: Vec<f64> = tiles.iter().map(|tile| tile[component as usize]).collect();
         let computed = values.iter().all(|value| !value.is_nan());

@@ -1,13 +1,16 @@
-//! Ablation: what each option of a pipeline is worth, every value trained anew with several seeds; nothing is published.
+//! Ablation: what each option of a pipeline is worth, every value trained anew with several seeds. No version comes of it; the
+//! table is kept beside the versions, for their pages.
 //!
 //! Every seed goes through all variants before the next begins, so that an interruption leaves a fair comparison.
 
+pub mod kept;
 pub mod record;
 pub mod table;
 mod variants;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use self::kept::{Ablation, Basis};
 pub use self::record::{Row, Run, Spread};
 pub use self::variants::{Choice, Variant, variants};
 use crate::error::{Failure, Kind, Result};
@@ -51,7 +54,9 @@ pub fn ablate(
     // The pipeline's own values are one and the same training under every option.
     let own = rows.iter().position(|row| row.variant.own);
     let repeated = |at: usize, rows: &[Row]| rows[at].refused.is_some() || rows[at].variant.own && Some(at) != own;
-    let each = (0..rows.len()).filter(|&at| !repeated(at, &rows)).collect::<Vec<_>>();
+    let mut each = (0..rows.len()).filter(|&at| !repeated(at, &rows)).collect::<Vec<_>>();
+    // First, so that whatever is run before an interruption has something to be held against.
+    each.sort_by_key(|&at| Some(at) != own);
     let all = each.len() * seeds as usize;
     'seeds: for number in 0..seeds {
         let seed = pipeline.spec.training.seed.wrapping_add(number);

@@ -86,6 +86,9 @@ pub fn text(rows: &[Row]) -> String {
             Some(why) if line.cells[0] == "0" => {
                 let _ = writeln!(text, "{:<first$}  not possible: {why}", line.name);
             }
+            None if line.cells[0] == "0" => {
+                let _ = writeln!(text, "{:<first$}  not run", line.name);
+            }
             note => {
                 text += &row(&line.name, &mut line.cells.iter().map(String::as_str));
                 text.extend(note.iter().map(|why| format!("{:<first$}  ended early: {why}\n", "")));

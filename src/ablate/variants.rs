@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::components::Component;
 use crate::pipeline::{Augment, Block, Downsample, Model, ModelKind, Norm, Pipeline, Spec, Upsample};
 
-/// Strengths that are tried where the pipeline has a regulariser off.
-const L1: f32 = 1e-3;
-const WEIGHT_DECAY: f32 = 1e-2;
+/// Strengths that are tried beside none and the pipeline's own. AdamW's steps are about as long as the step size where the
+/// gradient keeps its sign: L1 takes this share of that away, so it empties weights whose gradient does so less clearly.
+const L1: f32 = 0.1;
+const WEIGHT_DECAY: f32 = 0.1;
 /// Pixels, where no augmentation is declared: the mildest that every instrument's pointing has.
 const TRANSLATE: f64 = 1.0;
 
@@ -111,10 +112,7 @@ fn values(spec: &Spec, option: Choice) -> Vec<(Variant, Spec)> {
             }
         }
         Choice::Beta => {
-            let mut betas = vec![0.0, 1.0, 4.0, model.beta];
-            betas.sort_by(f32::total_cmp);
-            betas.dedup();
-            for beta in betas {
+            for beta in rising(vec![0.0, 1.0, 4.0, model.beta]) {
                 add(number(beta), model.beta == beta, &|spec| spec.model.beta = beta);
             }
         }
@@ -174,8 +172,15 @@ fn without_prior(spec: &mut Spec) {
     }
 }
 
-fn off_and_on(own: f32, otherwise: f32) -> [f32; 2] {
-    [0.0, if own > 0.0 { own } else { otherwise }]
+/// None, the pipeline's own where it has one, and a strong one.
+fn off_and_on(own: f32, strong: f32) -> Vec<f32> {
+    rising(vec![0.0, own, strong])
+}
+
+fn rising(mut values: Vec<f32>) -> Vec<f32> {
+    values.sort_by(f32::total_cmp);
+    values.dedup();
+    values
 }
 
 fn number(value: f32) -> String {

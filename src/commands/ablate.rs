@@ -1,21 +1,24 @@
-//! `anomalyd ablate`: what each option of a pipeline is worth, as a table and a plot; publishes nothing.
+//! `anomalyd ablate`: what each option of a pipeline is worth, as a table and a plot; makes no version. The table is kept
+//! for the pages of the pipeline's versions.
 
 use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use chrono::Utc;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::labelled::{Selection, is_normal};
-use super::say;
+use super::{report, say};
 use crate::ablate::table::{self, name};
-use crate::ablate::{self, Choice, Progress};
+use crate::ablate::{self, Ablation, Basis, Choice, Progress};
 use crate::error::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::model::device;
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
+use crate::store;
 use crate::train::data::{self, Labels, Sample};
 use crate::train::fit::Event;
 
@@ -67,15 +70,38 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let choices = if args.options.is_empty() { Choice::value_variants() } else { &args.options };
     let bar = bar();
     let mut on = |progress: Progress| show(&bar, &progress);
+    let basis = basis(&pipeline, &normal, &anomalous, args.seeds);
     let rows = ablate::ablate(&pipeline, choices, args.seeds, (&normal, &anomalous), &device, &stop, &mut on)?;
     bar.finish_and_clear();
     let out = args.out.clone().unwrap_or_else(|| format!("{}-ablation.svg", pipeline.name).into());
-    std::fs::write(&out, table::plot(&pipeline.name, &rows)?).map_err(|error| Failure::io(&out, error))?;
+    let home = store::home(&settings.models, &pipeline.name);
+    let command = std::iter::once("anomalyd".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
+    let software = format!("anomalyd {}", env!("CARGO_PKG_VERSION"));
+    let ablation = Ablation { made_at: Utc::now(), software, command, basis, rows }.after(Ablation::read(&home)?);
+    std::fs::write(&out, table::plot(&pipeline.name, &ablation.rows)?).map_err(|error| Failure::io(&out, error))?;
+    let kept = ablation.write(&home)?;
+    let current = store::current(&settings.models, &pipeline.name)?;
+    let page = current.and_then(|version| report::renew(&settings.models, &pipeline.name, &version));
     if args.json {
         let fail = |error| Failure::new(Kind::Internal, format!("cannot serialise the table: {error}"));
-        return say(&format!("{}\n", serde_json::to_string_pretty(&rows).map_err(fail)?));
+        return say(&format!("{}\n", serde_json::to_string_pretty(&ablation).map_err(fail)?));
     }
-    say(&format!("{}plot {}\n", table::text(&rows), out.display()))
+    let mut text = format!("{}plot   {}\ntable  {}\n", table::text(&ablation.rows), out.display(), kept.display());
+    text.extend(page.map(|page| format!("page   {}\n", page.display())));
+    say(&text)
+}
+
+/// What the ablation is run on.
+fn basis(pipeline: &Pipeline, normal: &[Sample], anomalous: &[Sample], seeds: u64) -> Basis {
+    Basis {
+        data: data::digest_of(normal),
+        frames: normal.len(),
+        anomalous_data: (!anomalous.is_empty()).then(|| data::digest_of(anomalous)),
+        anomalous: anomalous.len(),
+        seeds,
+        training: pipeline.spec.training.clone(),
+        pipeline: pipeline.text.clone(),
+    }
 }
 
 /// Normal frames, each once, and anomalous ones.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::labelled::{Selection, is_normal, kind_by_folder};
+use super::report;
 use crate::draw::plot::{self, RocCurve};
 use crate::error::{Failure, Kind, Result};
 use crate::evaluate::{self, Evaluation, Scores};
@@ -73,6 +74,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let (mut evaluation, normal, anomalous) = measure(frames, version, &pipeline, settings)?;
     if args.test {
         seal::record(&folder, &mut manifest, evaluation.figures())?;
+        report::renew(&settings.models, &pipeline.name, &manifest.version);
     }
     evaluation.test_openings = manifest.data.test.map_or(Vec::new(), |test| test.openings);
     if let Some(folder) = &args.out {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::evaluate::by_folder;
-use super::origin;
+use super::{origin, report};
 use crate::error::Result;
 use crate::gate::{self, Held, Kinds};
 use crate::pipeline::{Pipeline, Promotion, Spec};
@@ -130,6 +130,7 @@ pub fn settle(
     } else {
         shelf.record(&manifest.version, *event, reason, verdict.clone())?;
     }
+    report::renew(&settings.models, &pipeline.name, &manifest.version);
     Ok(outcome)
 }
 

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::say;
 use crate::error::{Failure, Kind, Result};
-use crate::pipeline::Pipeline;
 use crate::settings::Settings;
-use crate::store::{self, History, Manifest};
-use crate::train::report::{self, Report};
+use crate::store;
+use crate::train::report::{self, Known};
 
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
@@ -28,25 +27,9 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let given = Path::new(args.pipeline.trim_end_matches(".toml"));
     let name = given.file_name().map_or(args.pipeline.clone(), |stem| stem.to_string_lossy().into_owned());
-    let home = store::home(&settings.models, &name);
     let version = choose(args.version.as_deref(), &settings.models, &name)?;
-    let folder = home.join(&version);
-    let manifest = store::read_manifest(&folder)?;
-    let pipeline = as_trained(&name, &folder, &manifest)?;
-    let calibration = store::load_version(&settings.models, &pipeline, &version)?.calibration;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}-{version}.html")));
-    keep_immutable(&out, &folder, &manifest)?;
-    let events: Vec<_> = History::read(&home)?.entries.into_iter().filter(|entry| entry.version == version).collect();
-    let made = Report {
-        name: &name,
-        manifest: &manifest,
-        spec: &pipeline.spec,
-        calibration: &calibration,
-        seen: None,
-        events: &events,
-        folder: &folder,
-    };
-    report::write(&made, &out)?;
+    Known::of(&settings.models, &name, &version)?.write(&out)?;
     say(&format!("{}\n", out.display()))
 }
 
@@ -61,23 +44,18 @@ fn choose(given: Option<&str>, models: &Path, name: &str) -> Result<String> {
     })
 }
 
-/// The pipeline that the version was trained with.
-fn as_trained(name: &str, folder: &Path, manifest: &Manifest) -> Result<Pipeline> {
-    let mut pipeline = Pipeline::parse(name, &folder.join("manifest.toml"), manifest.pipeline.clone())
-        .map_err(|failure| Failure::new(Kind::Model, format!("the manifest's pipeline: {}", failure.message)))?;
-    if let Some(training) = &manifest.training {
-        pipeline.spec.training = training.clone();
+/// Writes the page in a version's folder anew, now that more is known of it; where it is. That it cannot be written is no reason
+/// to call undone what was done.
+pub fn renew(models: &Path, name: &str, version: &str) -> Option<PathBuf> {
+    match report::renew(models, name, version) {
+        Ok(path) => path,
+        Err(failure) => {
+            tracing::warn!(
+                version,
+                error = failure.message,
+                "report.html is not up to date; `anomalyd report` writes it anew"
+            );
+            None
+        }
     }
-    Ok(pipeline)
-}
-
-/// Refuses to write over a report whose digest is the manifest's: the version would be damaged.
-fn keep_immutable(out: &Path, folder: &Path, manifest: &Manifest) -> Result<()> {
-    let real = |path: &Path| path.canonicalize().ok();
-    let is_own = real(out).is_some_and(|out| real(&folder.join(report::FILE)) == Some(out));
-    if is_own && !manifest.digests.of(report::FILE).is_empty() {
-        return Err(Failure::new(Kind::Usage, format!("{}: the files of a version never change", out.display()))
-            .hint("name another file with --out"));
-    }
-    Ok(())
 }

@@ -21,6 +21,7 @@ use crate::train::chain;
 use crate::train::data::{Sample, Samples};
 use crate::train::diagnosis;
 use crate::train::fit::{End, Event};
+use crate::train::report as page;
 use crate::train::seal::Given;
 use crate::train::symmetry::Symmetry;
 use crate::train::{self, Job, data};
@@ -212,6 +213,7 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
     };
     println!("version      {}", manifest.version);
     println!("folder       {}", folder.display());
+    println!("page         {}", folder.join(page::FILE).display());
     println!(
         "frames       {} train, {} validation, {} calibration, {} rejected",
         manifest.data.train, manifest.data.validation, manifest.data.calibration, manifest.data.rejected

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How the weights are fitted.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
     /// Seed of weights, order and noise.

@@ -1,5 +1,6 @@
 //! A version being written: a folder beside the others that becomes one of them by a rename.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use polars::prelude::*;
 
 use super::load::Fitted;
 use super::manifest::{Digests, Manifest};
-use super::{CALIBRATION, MANIFEST, REFERENCE, WEIGHTS, digest_of, home, versions};
+use super::{CALIBRATION, MANIFEST, PAGE, REFERENCE, WEIGHTS, digest_of, home, versions};
 use crate::error::{Failure, Kind, Result};
 
 /// One calibration frame.
@@ -110,7 +111,7 @@ impl Drop for Draft {
     }
 }
 
-/// Of every file that stands in the folder.
+/// Of every file that stands in the folder but the page, which is written anew when more is known of the version.
 fn digests(folder: &Path) -> Result<Digests> {
     let entries = fs::read_dir(folder).map_err(|error| Failure::io(folder, error))?;
     let digest = |entry: std::io::Result<fs::DirEntry>| -> Result<(String, String)> {
@@ -118,7 +119,9 @@ fn digests(folder: &Path) -> Result<Digests> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok((name, digest_of(&path)?))
     };
-    Ok(Digests(entries.map(digest).collect::<Result<_>>()?))
+    let mut digests: BTreeMap<String, String> = entries.map(digest).collect::<Result<_>>()?;
+    digests.remove(PAGE);
+    Ok(Digests(digests))
 }
 
 fn sync(folder: &Path) -> Result<()> {

@@ -7,7 +7,10 @@
 //!                             weights.safetensors
 //!                             reference.msgpack  distributions of normal tiles, tails
 //!                             calibration.parquet  one row a calibration frame
+//!                             validation.parquet  latent.parquet  the validation frames: for the page, and for who looks
 //!                             loss.svg  reconstructions.png
+//!                             report.html        the page: not of the version but about it, written anew as more is known
+//! models/<pipeline>/ablation.json                the last ablation: see [`crate::ablate::kept`]
 //! ```
 //! A published version is a *candidate*; promotion, a step of its own, names it in `current`.
 
@@ -30,7 +33,7 @@ pub use manifest::{Data, Digests, Manifest, Source};
 pub use verdict::{Anomalies, FalseAlarms, Paired, Verdict};
 #[cfg(test)]
 pub(crate) use versions::tests::put as put_test_version;
-pub use versions::{Shelf, current, find, names};
+pub use versions::{Shelf, current, find, names, replace};
 
 const MANIFEST: &str = "manifest.toml";
 const WEIGHTS: &str = "weights.safetensors";
@@ -39,6 +42,8 @@ const CALIBRATION: &str = "calibration.parquet";
 const CURRENT: &str = "current";
 /// The folder of a pipeline's classifiers, beside its versions: see [`crate::classify::card`].
 pub const CLASSIFIER: &str = "classifier";
+/// The page about a version, in its folder: see [`crate::train::report`].
+pub const PAGE: &str = "report.html";
 const HISTORY: &str = "history.toml";
 
 /// The folder of a pipeline's versions.

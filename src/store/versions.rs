@@ -162,8 +162,11 @@ pub fn find(home: &Path, given: &str) -> Result<String> {
     }
 }
 
-/// Writes a file of the folder anew: its readers see the old one or the new one.
-fn replace(home: &Path, name: &str, text: &str) -> Result<()> {
+/// Writes a file of a folder anew: its readers see the old one or the new one.
+///
+/// # Errors
+/// [`Kind::Io`] naming the file.
+pub fn replace(home: &Path, name: &str, text: &str) -> Result<()> {
     let (draft, target) = (home.join(format!(".{name}")), home.join(name));
     let write = || -> std::io::Result<()> {
         let mut file = File::create(&draft)?;

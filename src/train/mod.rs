@@ -24,6 +24,7 @@ use std::sync::atomic::AtomicBool;
 
 use chrono::Utc;
 
+use crate::ablate::Ablation;
 use crate::calibrate::{self, Calibration, Tails};
 use crate::denoise::{self, Pairs};
 use crate::detector::{Detector, Tile, measure_tiles};
@@ -34,7 +35,7 @@ use crate::model::device::Device;
 use crate::pipeline::Pipeline;
 use crate::prepare::Prepared;
 use crate::reference::{Reference, profiles};
-use crate::store::{CalibrationRow, Data, Digests, Draft, Fitted, Manifest, Source};
+use crate::store::{self, CalibrationRow, Data, Digests, Draft, Fitted, Manifest, Source};
 use data::{Sample, Samples};
 use fit::{Event, TileRef, evenly, tiles_of};
 use group::Groups;
@@ -147,7 +148,13 @@ pub fn train(
         history,
         pipeline: job.pipeline.text.clone(),
     };
+    report::keep(&seen, &draft.folder)?;
     draft.complete(&mut manifest)?;
+    let home = store::home(job.models, &job.pipeline.name);
+    let ablation = Ablation::read(&home).unwrap_or_else(|failure| {
+        tracing::warn!(error = failure.message, "the ablation is not shown");
+        None
+    });
     let report = Report {
         name: &job.pipeline.name,
         manifest: &manifest,
@@ -155,6 +162,7 @@ pub fn train(
         calibration: &scores,
         seen: Some(&seen),
         events: &[],
+        ablation: ablation.as_ref(),
         folder: &draft.folder,
     };
     report::write(&report, &draft.path(report::FILE))?;
@@ -241,12 +249,13 @@ fn freeze(
     for some in validation.chunks(FRAMES_AT_ONCE) {
         let frames: Vec<&Prepared> = some.iter().map(|&index| &frames[index].prepared).collect();
         for frame in detector.examine(&frames)? {
-            latents.take(&frame);
+            latents.take(examined.len(), &frame);
             examined.push(frame.tiles);
         }
     }
     detector.fitted.tails = Tails::fit(&examined, score);
-    let seen = Seen::of(&examined, latents, &detector.fitted.tails, score);
+    let samples: Vec<&Sample> = validation.iter().map(|&index| &frames[index]).collect();
+    let seen = Seen::of(&samples, &examined, latents, &detector.fitted.tails, score);
     Ok((detector, seen))
 }
 

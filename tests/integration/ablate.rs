@@ -61,7 +61,8 @@ fn every_value_is_trained_with_every_seed_and_nothing_is_published() {
     let asked = ["--options", "kind,biases,upsample", "--seeds", "2"];
     let arguments = [&base[..], &asked].concat();
     let output = run(folder, &[&arguments[..], &["--json"]].concat());
-    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let ablation: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = ablation["rows"].as_array().unwrap();
     let row = |option: &str, value: &str| rows.iter().find(|row| row["option"] == option && row["value"] == value);
     let own = row("kind", "dense").unwrap();
     assert_eq!((&own["own"], &own["runs"]), (&Value::Bool(true), &row("biases", "true").unwrap()["runs"]));
@@ -75,5 +76,16 @@ fn every_value_is_trained_with_every_seed_and_nothing_is_published() {
     assert!(bare["runs"][0]["parameters"].as_u64() < own["runs"][0]["parameters"].as_u64());
     assert!(row("upsample", "nearest").unwrap()["refused"].is_string());
     assert!(fs::read_to_string(folder.join("spots-ablation.svg")).unwrap().contains("biases false"));
-    assert!(!folder.join("models").exists());
+    let kept = fs::read_to_string(folder.join("models/spots/ablation.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), ablation);
+    assert_eq!(fs::read_dir(folder.join("models/spots")).unwrap().count(), 1, "no version");
+    // A version made afterwards shows it, and so does a page that is written anew.
+    run(folder, &["train", "./spots.toml", "--data", "data/normal"]);
+    run(folder, &["report", "spots", "--out", "page.html"]);
+    let version = fs::read_to_string(folder.join("models/spots/current")).unwrap();
+    for page in [format!("models/spots/{}/report.html", version.trim()), "page.html".into()] {
+        let page = fs::read_to_string(folder.join(page)).unwrap();
+        assert!(page.contains("Run on the frames and the pipeline that this version was made from"));
+        assert!(page.contains("biases false") && page.contains("the first version that fits"));
+    }
 }

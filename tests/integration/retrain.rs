@@ -63,6 +63,12 @@ fn a_worse_version_is_kept_with_the_reason_and_may_be_promoted_and_rolled_back()
         line["status"].as_str().unwrap().to_string()
     };
     assert_eq!((status(&good["version"]), status(&bad["version"])), ("current".into(), "refused".into()));
+    let page = |version: &Value| fs::read_to_string(house.page(version)).unwrap();
+    let weights = |version: &Value| fs::read(house.page(version).with_file_name("weights.safetensors")).unwrap();
+    assert!(page(&good["version"]).contains("the first version that fits"));
+    let verdict = ["outside the certificate", "held-out frames that neither was trained on", "Latent map"];
+    assert!(verdict.iter().all(|words| page(&bad["version"]).contains(words)), "the page is written after the gate");
+    let before = weights(&bad["version"]);
     let shown = json(&house, &["models", "show", "spots", bad["version"].as_str().unwrap(), "--json"]);
     assert!(shown["history"][0]["verdict"]["false_alarms"]["outside"].as_bool().unwrap());
     let changes = json(&house, &["models", "diff", "spots", "1", "2", "--json"]);
@@ -71,6 +77,11 @@ fn a_worse_version_is_kept_with_the_reason_and_may_be_promoted_and_rolled_back()
     assert_eq!((status(&good["version"]), status(&bad["version"])), ("previous".into(), "current".into()));
     json(&house, &["models", "rollback", "spots", "--reason", "the old one is back", "--json"]);
     assert_eq!(status(&good["version"]), "current");
+    for said in ["a new camera", "outside the certificate", "Latent map", "validation, which the score was fitted on"] {
+        assert!(page(&bad["version"]).contains(said), "{said}");
+    }
+    assert!(page(&good["version"]).contains("the old one is back"));
+    assert_eq!(weights(&bad["version"]), before);
     let history = fs::read_to_string(house.path("models/spots/history.toml")).unwrap();
     assert!(history.contains("a new camera") && history.contains("the old one is back"), "{history}");
     fs::rename(house.path("data"), house.path("elsewhere")).unwrap();

@@ -77,6 +77,10 @@ impl House {
         self.run(&[&["evaluate", "./spots.toml"], extra].concat())
     }
 
+    pub fn page(&self, version: &Value) -> PathBuf {
+        self.path("models/spots").join(version.as_str().unwrap()).join("report.html")
+    }
+
     pub fn manifest(&self, version: &Value) -> toml::Table {
         let path = self.path("models/spots").join(version.as_str().unwrap()).join("manifest.toml");
         toml::from_str(&fs::read_to_string(path).unwrap()).unwrap()
@@ -142,6 +146,8 @@ fn a_test_split_is_opened_once_and_every_look_is_on_record() {
     let text = succeed(house.evaluate(&["--normal", "data/normal", "--anomalous", "labelled/anomalous"]));
     assert!(text.contains("once more: the labels were wrong"), "{text}");
     assert_eq!(openings(&house.manifest(&trained["version"])).len(), 2);
+    let page = fs::read_to_string(house.page(&trained["version"])).unwrap();
+    assert!(page.contains("2 times: only the first") && page.contains("the labels were wrong"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::say;
+use super::{report, say};
 use crate::error::{Failure, Kind, Result};
 use crate::settings::Settings;
 use crate::store::{Event, Shelf};
@@ -86,12 +86,15 @@ fn promote(args: &Promote, models: &Path) -> Result<()> {
     let shelf = Shelf::open(models, &pipeline)?;
     let version = shelf.find(&args.version)?;
     shelf.promote(&version, Event::Promoted, &args.reason, None)?;
+    report::renew(models, &pipeline, &version);
     told(&pipeline, &version, args.json)
 }
 
 fn roll_back(args: &Rollback, models: &Path) -> Result<()> {
     let pipeline = name_of(&args.pipeline);
-    let version = Shelf::open(models, &pipeline)?.roll_back(&args.reason)?;
+    let shelf = Shelf::open(models, &pipeline)?;
+    let version = shelf.roll_back(&args.reason)?;
+    report::renew(models, &pipeline, &version);
     told(&pipeline, &version, args.json)
 }
 

@@ -2,8 +2,8 @@
 
 use plotters::prelude::*;
 
-use super::{Area, colour, failed, headed, label, mesh, span, svg, tick};
-use crate::draw::colour::{BLUE, GREEN, MUTED, ORANGE, PURPLE, Rgb, VERMILION};
+use super::{Area, colour, failed, headed, label, span, svg, tick};
+use crate::draw::colour::{BLUE, FAINT, GREEN, MUTED, ORANGE, PURPLE, Rgb, VERMILION};
 use crate::error::Result;
 
 /// Colours of groups, in order; from the seventh on they repeat.
@@ -66,7 +66,21 @@ fn panel(area: &Area<'_>, sheet: &Area<'_>, rows: &[Dot], figures: &DotPanel, na
         .y_label_area_size(8)
         .build_cartesian_2d(low..high, 0.0..count)
         .map_err(failed)?;
-    mesh!(chart, figures.axis.as_str(), "", &|x: &f64| tick(*x), &|_: &f64| String::new());
+    // Rows are named and stand apart: lines across would only cut them.
+    chart
+        .configure_mesh()
+        .x_desc(figures.axis.as_str())
+        .x_label_formatter(&|x: &f64| tick(*x))
+        .x_labels(6)
+        .y_labels(0)
+        .disable_y_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(colour(FAINT))
+        .axis_style(colour(MUTED))
+        .label_style(label(14))
+        .axis_desc_style(label(16))
+        .draw()
+        .map_err(failed)?;
     if let Some(mark) = figures.mark {
         let pen = colour(MUTED).stroke_width(1);
         chart.draw_series(DashedLineSeries::new([(mark, 0.0), (mark, count)], 5, 4, pen)).map_err(failed)?;

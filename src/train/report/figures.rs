@@ -193,7 +193,8 @@ pub fn latent(html: &mut Html, report: &Report) {
 
 /// How the scores of normal frames are spread, and the threshold.
 pub fn scores(html: &mut Html, calibration: &[f64], seen: Option<&Seen>, threshold: f64) {
-    let validation = seen.map_or(&[][..], |seen| &seen.scores);
+    let seen = seen.map(Seen::scores).unwrap_or_default();
+    let validation = seen.as_slice();
     let x = Axis::of(calibration.iter().chain(validation).copied().chain([threshold]));
     let (low, high) = calibration
         .iter()
@@ -253,7 +254,8 @@ pub fn map(html: &mut Html, seen: &Seen) {
     let (x_name, y_name) =
         (format!("first component ({first} of the variance)"), format!("second component ({second})"));
     let chart = Chart { x: axis(0), y: axis(1), x_name: &x_name, y_name: &y_name };
-    let mut sorted: Vec<f64> = seen.tile_scores.iter().copied().filter(|score| score.is_finite()).collect();
+    let tile_scores: Vec<f64> = seen.tiles.iter().map(|tile| tile.score).collect();
+    let mut sorted: Vec<f64> = tile_scores.iter().copied().filter(|score| score.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let at = |share: f64| sorted.get(((sorted.len() as f64 - 1.0) * share).max(0.0) as usize).copied().unwrap_or(0.0);
     let (low, high) = (at(COLOUR_ENDS), at(1.0 - COLOUR_ENDS));
@@ -266,10 +268,10 @@ pub fn map(html: &mut Html, seen: &Seen) {
         chart.draw(html, |html| {
             // High scores last, so that they are not hidden.
             let mut order: Vec<usize> = (0..plane.points.len()).collect();
-            order.sort_by(|&a, &b| seen.tile_scores[a].total_cmp(&seen.tile_scores[b]));
+            order.sort_by(|&a, &b| tile_scores[a].total_cmp(&tile_scores[b]));
             for index in order {
                 let [x, y] = plane.points[index];
-                let share = (seen.tile_scores[index] - low) / (high - low).max(f64::MIN_POSITIVE);
+                let share = (tile_scores[index] - low) / (high - low).max(f64::MIN_POSITIVE);
                 chart.dot(html, (x, y), &format!("fill:{}", mixed(share)));
             }
         });

@@ -3,13 +3,23 @@
 //! ```text
 //! html.rs     writes and escapes        figures.rs  charts of the history, the scores, the latent
 //! chart.rs    axes, lines, bars         words.rs    tables and sentences
-//! samples.rs  the prior, decoded        seen.rs     what only the data can show
+//! samples.rs  the prior, decoded        gate.rs     what became of the version
+//! sealed.rs   the test split            ablation.rs what each option is worth
+//! seen.rs     what only the data can show           kept.rs  the same as files of the version
+//! known.rs    all of it from a version's folder, to write the page anew
 //! ```
+//! The page is about a version and no part of it: verdicts, promotions, looks at the test split and ablations come after the
+//! version is made, and each writes it anew. Its digest is in no manifest.
 
+mod ablation;
 mod chart;
 mod figures;
+mod gate;
 mod html;
+mod kept;
+mod known;
 mod samples;
+mod sealed;
 mod seen;
 mod words;
 
@@ -18,16 +28,19 @@ mod tests;
 
 use std::path::Path;
 
+use crate::ablate::Ablation;
 use crate::calibrate::Calibration;
 use crate::error::{Failure, Result};
 use crate::pipeline::Spec;
-use crate::store::{Entry, Manifest};
+use crate::store::{self, Entry, Manifest};
 use crate::train::diagnosis;
 use html::{Html, png_address};
+pub use kept::write as keep;
+pub use known::{Known, renew};
 pub use seen::{Latents, Seen};
 
 /// Its name in a version's folder.
-pub const FILE: &str = "report.html";
+pub const FILE: &str = store::PAGE;
 
 const STYLE: &str = include_str!("style.css");
 const HEAD: &str = "<!doctype html>\n";
@@ -49,6 +62,8 @@ pub struct Report<'a> {
     pub seen: Option<&'a Seen>,
     /// What has happened to the version since.
     pub events: &'a [Entry],
+    /// The ablation of its pipeline, where one was run.
+    pub ablation: Option<&'a Ablation>,
     /// The version's folder: its pictures and weights.
     pub folder: &'a Path,
 }
@@ -69,6 +84,7 @@ pub fn write(report: &Report, path: &Path) -> Result<()> {
 pub fn page(report: &Report) -> Result<String> {
     let calibration = Calibration::new(report.calibration.to_vec(), report.spec.calibration)?;
     let pictures = Pictures::of(report)?;
+    let ablation = ablation::Shown::of(report)?;
     let title = format!("{} {}", report.name, report.manifest.version);
     let mut html = Html::default();
     html.constant(HEAD);
@@ -80,7 +96,7 @@ pub fn page(report: &Report) -> Result<String> {
             html.words("title", &[], &title);
             html.element("style", &[], |html| html.constant(STYLE));
         });
-        html.element("body", &[], |html| body(html, report, &calibration, &pictures));
+        html.element("body", &[], |html| body(html, report, (&calibration, &pictures, ablation.as_ref())));
     });
     Ok(html.finish())
 }
@@ -108,24 +124,30 @@ fn section(html: &mut Html, (id, title): (&'static str, &str), inner: impl FnOnc
     });
 }
 
-const PARTS: [(&str, &str); 7] = [
+const PARTS: [(&str, &str); 10] = [
     ("diagnosis", "Diagnosis"),
     ("course", "Course of the training"),
     ("latent", "Latent"),
     ("pictures", "Pictures"),
     ("scores", "Scores and certificate"),
+    ("gate", "Gate and history"),
+    ("test", "Sealed test split"),
     ("regularisation", "Regularisation and augmentation"),
-    ("origin", "Data, test split, versions"),
+    ("ablation", "Ablation"),
+    ("origin", "Data and pipeline"),
 ];
 
-fn body(html: &mut Html, report: &Report, calibration: &Calibration, pictures: &Pictures) {
+/// What is made before anything is written.
+type Made<'a> = (&'a Calibration, &'a Pictures, Option<&'a ablation::Shown<'a>>);
+
+fn body(html: &mut Html, report: &Report, (calibration, pictures, ablation): Made) {
     words::header(html, report);
     html.element("nav", &[], |html| {
         for (id, title) in PARTS {
             html.words("a", &[("href", &format!("#{id}"))], title);
         }
     });
-    let [diagnosis, course, latent, shown, scores, regularisation, origin] = PARTS;
+    let [diagnosis, course, latent, shown, scores, gate, test, regularisation, ablated, origin] = PARTS;
     section(html, diagnosis, |html| words::findings(html, report));
     section(html, course, |html| html.element("div", &[("class", "grid")], |html| draw_course(html, report)));
     section(html, latent, |html| html.element("div", &[("class", "grid")], |html| draw_latent(html, report)));
@@ -137,6 +159,8 @@ fn body(html: &mut Html, report: &Report, calibration: &Calibration, pictures: &
         });
         words::validation(html, report.seen, calibration.threshold());
     });
+    section(html, gate, |html| gate::events(html, report.events));
+    section(html, test, |html| sealed::openings(html, report.manifest.data.test.as_ref()));
     section(html, regularisation, |html| {
         words::regularisation(html, report);
         if let Some(png) = &pictures.augmentation {
@@ -144,6 +168,7 @@ fn body(html: &mut Html, report: &Report, calibration: &Calibration, pictures: &
             picture(html, "Augmentation", says, png);
         }
     });
+    section(html, ablated, |html| ablation::section(html, report.name, ablation));
     section(html, origin, |html| words::origin(html, report));
 }
 
@@ -172,7 +197,10 @@ fn draw_latent(html: &mut Html, report: &Report) {
     }
     match report.seen {
         Some(seen) if !seen.latents.is_empty() => figures::map(html, seen),
-        _ => words::missing(html, "The latent map needs the validation frames, which are not kept with a version."),
+        _ => words::missing(
+            html,
+            "This version keeps no latents of its validation frames, which the latent map is drawn from.",
+        ),
     }
 }
 

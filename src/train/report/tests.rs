@@ -6,10 +6,14 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::ablate::kept::tests::ablation;
+use crate::components::Component;
 use crate::pipeline::Pipeline;
-use crate::store::read_manifest;
+use crate::store::{Anomalies, Event, FalseAlarms, Paired, Verdict, read_manifest};
 use crate::train::fit::Epoch;
 use crate::train::judge::{Latent, Loss};
+use crate::train::seal::{Opening, Sealed, TestFigures};
+use seen::{SeenFrame, SeenTile};
 
 const EVIL: &str = "\"'></td></table><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}";
 
@@ -43,17 +47,79 @@ fn manifest() -> Manifest {
 
 fn seen() -> Seen {
     let latents: Vec<f32> = (0..600 * 16).map(|at| (at as f32 * 0.731).sin() * (1 + at % 16) as f32).collect();
-    let scores: Vec<f64> = (0..600).map(|at| f64::from(at % 37) * 0.3).collect();
-    Seen { tile_scores: scores.clone(), scores, latents, dim: 16 }
+    let score = |at: u32| f64::from(at % 37) * 0.3;
+    let components = [None; Component::ALL.len()];
+    let frame = |at| SeenFrame { source: "t.idx".into(), frame_index: at, score: score(at), components };
+    let tile = |frame| SeenTile { frame, tile: 0, score: score(frame) };
+    Seen { frames: (0..600).map(frame).collect(), tiles: (0..600).map(tile).collect(), latents, dim: 16 }
 }
 
 fn made(name: &str, manifest: &Manifest, seen: Option<&Seen>) -> String {
+    made_since(name, manifest, seen, (&[], None))
+}
+
+/// With what has happened since.
+fn made_since(name: &str, manifest: &Manifest, seen: Option<&Seen>, since: (&[Entry], Option<&Ablation>)) -> String {
     let pipeline = Pipeline::parse(name, Path::new("digits.toml"), manifest.pipeline.clone()).unwrap();
     let calibration: Vec<f64> = (0..400).map(|at| f64::from(at) * 0.02).collect();
-    let folder = folder();
-    let report =
-        Report { name, manifest, spec: &pipeline.spec, calibration: &calibration, seen, events: &[], folder: &folder };
-    page(&report).unwrap()
+    let (folder, (events, ablation)) = (folder(), since);
+    let (spec, calibration) = (&pipeline.spec, &calibration[..]);
+    page(&Report { name, manifest, spec, calibration, seen, events, ablation, folder: &folder }).unwrap()
+}
+
+/// Refused by the gate, promoted by a person.
+fn events() -> Vec<Entry> {
+    let figure = Paired { candidate: 101.5, current: 100.0, standard_error: 0.25, tolerance: 1.0, worse: true };
+    let false_alarms = FalseAlarms {
+        frames: 300,
+        gave_threshold: false,
+        candidate: 4,
+        current: 2,
+        alpha: 0.01,
+        at_least: 0.002,
+        outside: false,
+    };
+    let verdict = Verdict {
+        current: "0001-aaaa".into(),
+        frames: 500,
+        frames_of_current: 400,
+        negative_elbo: Some(figure),
+        auroc: None,
+        recall: None,
+        false_alarms,
+        anomalies: Anomalies::Injected,
+        kinds: [("hot_pixel".to_string(), [0.9, 0.8]), (EVIL.to_string(), [0.7, 0.75])].into(),
+    };
+    let entry = |event, reason: &str, verdict| Entry {
+        at: chrono::DateTime::UNIX_EPOCH,
+        event,
+        version: "0002-bbbb".into(),
+        before: Some("0001-aaaa".into()),
+        reason: reason.into(),
+        verdict,
+    };
+    vec![entry(Event::Refused, "-ELBO is worse", Some(verdict)), entry(Event::Promoted, EVIL, None)]
+}
+
+/// Opened twice.
+fn sealed() -> Sealed {
+    let figures = TestFigures {
+        auroc: Some(0.987),
+        average_precision: Some(0.9),
+        recall_at_alpha: Some(0.8),
+        false_alarm_rate: Some(0.01),
+    };
+    let opening =
+        |why: Option<&str>, figures| Opening { at: chrono::DateTime::UNIX_EPOCH, why: why.map(Into::into), figures };
+    Sealed {
+        digest: "5ea1".into(),
+        normal: 90,
+        anomalous: 10,
+        paths: Vec::new(),
+        labels: None,
+        kinds: [("trail".to_string(), 10)].into(),
+        openings: vec![opening(None, Some(figures)), opening(Some("the plot had a wrong axis"), None)],
+    }
 }
 
 #[test]
@@ -70,7 +136,8 @@ fn a_page_has_every_part_and_needs_nothing_from_elsewhere() {
         "Reconstructions",
         "With confidence 95 %, at most 1 % of the normal frames",
         "weights exactly zero",
-        "none was given",
+        "No verdict of the gate",
+        "give training.split a fourth share",
     ] {
         assert!(text.contains(words), "{words}");
     }
@@ -83,11 +150,42 @@ fn a_page_has_every_part_and_needs_nothing_from_elsewhere() {
 }
 
 #[test]
+fn what_is_known_later_is_shown_with_reasons_and_figures() {
+    let mut manifest = manifest();
+    manifest.data.test = Some(sealed());
+    let mut ablation = ablation();
+    let text = made_since("digits", &manifest, None, (&events(), Some(&ablation)));
+    for words in [
+        "refused",
+        "-ELBO is worse",
+        "+1.50 ± 0.25",
+        "within the certificate",
+        "AUROC, hot_pixel",
+        "promoted on 1970-01-01",
+        "2 times: only the first",
+        "the plot had a wrong axis",
+        "0.987",
+        "10 trail",
+        "norm group *",
+        "121.00 ± 1.41",
+        "+20.50 ± 0.71",
+        "Not run on what this version was made from: other frames",
+        "data:image/svg+xml;base64,",
+    ] {
+        assert!(text.contains(words), "{words}");
+    }
+    assert!(!text.contains("<script"));
+    ablation.basis.data = manifest.data.digest.clone();
+    let text = made_since("digits", &manifest, None, (&[], Some(&ablation)));
+    assert!(text.contains("Run on the frames and the pipeline that this version was made from"));
+    assert!(made("digits", &manifest, None).contains("None was run: anomalyd ablate digits"));
+}
+
+#[test]
 fn what_a_version_does_not_keep_is_said() {
     let shipped = read_manifest(&folder()).unwrap();
     let text = made("digits", &shipped, None);
-    for words in ["The latent map needs the validation frames", "not kept with a version", "recorded neither gradients"]
-    {
+    for words in ["keeps no latents of its validation frames", "keeps no scores of its", "recorded neither gradients"] {
         assert!(text.contains(words), "{words}");
     }
     assert!(text.contains("converged: epoch 19"), "diagnosed anew");
@@ -144,7 +242,9 @@ fn chromium(folder: &Path, page: &str, arguments: &[&str]) -> Option<(String, St
 #[test]
 fn a_browser_logs_no_error_and_shows_every_image() {
     let folder = tempfile::tempdir().unwrap();
-    let page = made(EVIL, &manifest(), Some(&seen()));
+    let mut manifest = manifest();
+    manifest.data.test = Some(sealed());
+    let page = made_since(EVIL, &manifest, Some(&seen()), (&events(), Some(&ablation())));
     let Some((dom, log)) = chromium(folder.path(), &page, &["--dump-dom"]) else { return };
     assert!(dom.contains("Latent map"), "{log}");
     assert!(!log.contains("CONSOLE"), "{log}");
@@ -157,7 +257,7 @@ fn a_browser_logs_no_error_and_shows_every_image() {
     for width in ["--window-size=1400,1000", "--window-size=400,800"] {
         let (dom, log) = chromium(folder.path(), &watched, &["--dump-dom", width]).unwrap();
         let head = dom.chars().take(400).collect::<String>();
-        assert!(head.contains("data-images=\"true,true\""), "{head}\n{log}");
+        assert!(head.contains("data-images=\"true,true,true\""), "{head}\n{log}");
         assert!(head.contains("data-overflow=\"0\"") && head.contains("data-empty=\"0\""), "{width}: {head}");
     }
 }

@@ -1,11 +1,12 @@
 //! The tables and sentences of a report.
 
 use super::Report;
+use super::gate;
 use super::html::Html;
 use super::seen::Seen;
 use crate::pipeline::Training;
 use crate::train::diagnosis::{Finding, diagnose};
-use crate::train::seal::Sealed;
+use crate::train::history::{End, History};
 use crate::train::symmetry::Symmetry;
 
 /// Pipeline, version, and how it was made.
@@ -26,8 +27,10 @@ pub fn header(html: &mut Html, report: &Report) {
             &[
                 ("made", format!("{} by {}", manifest.created_at.format("%Y-%m-%d %H:%M:%S UTC"), manifest.software)),
                 ("command", manifest.command.clone()),
+                ("state", gate::state(report.events)),
                 ("device, seed", format!("{}, {}", manifest.device, manifest.seed)),
                 ("model", format!("{kind}, beta {}, {} parameters", model.beta, manifest.parameters)),
+                ("kept epoch", kept_epoch(&manifest.history)),
                 ("data", data),
                 ("digest of the data", manifest.data.digest.clone()),
                 ("digest of the pipeline", blake3::hash(manifest.pipeline.as_bytes()).to_hex().to_string()),
@@ -37,8 +40,18 @@ pub fn header(html: &mut Html, report: &Report) {
     });
 }
 
+/// Which epoch's weights these are, and why no later one was run.
+fn kept_epoch(history: &History) -> String {
+    let end = match history.end {
+        End::Epochs => "all were run",
+        End::EarlyStop => "validation stopped improving",
+        End::Interrupted => "interrupted",
+    };
+    format!("{} of {}, {end}", history.best, history.epochs.len())
+}
+
 /// A table of names and values; empty values are left out.
-fn facts(html: &mut Html, rows: &[(&str, String)]) {
+pub fn facts(html: &mut Html, rows: &[(&str, String)]) {
     html.element("table", &[("class", "facts")], |html| {
         for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
             html.element("tr", &[], |html| {
@@ -81,14 +94,14 @@ pub fn findings(html: &mut Html, report: &Report) {
 pub fn validation(html: &mut Html, seen: Option<&Seen>, threshold: f64) {
     match seen {
         Some(seen) => {
-            let above = seen.scores.iter().filter(|&&score| score > threshold).count();
+            let above = seen.frames.iter().filter(|frame| frame.score > threshold).count();
             let words = format!(
                 "{above} of {} validation frames lie above the threshold. The score was fitted on them: this promises nothing.",
-                seen.scores.len()
+                seen.frames.len()
             );
             html.words("p", &[("class", "muted")], &words);
         }
-        None => missing(html, "Scores of the validation frames are not kept with a version."),
+        None => missing(html, "This version keeps no scores of its validation frames."),
     }
 }
 
@@ -128,71 +141,20 @@ fn symmetries(html: &mut Html, symmetries: &[Symmetry]) {
     });
 }
 
-fn row(html: &mut Html, cell: &'static str, cells: &[&str]) {
+/// A row of cells.
+pub fn row(html: &mut Html, cell: &'static str, cells: &[&str]) {
     html.element("tr", &[], |html| cells.iter().for_each(|text| html.words(cell, &[], text)));
 }
 
-/// Where the data came from, what was seen of the test split, what became of the version, and the pipeline file.
+/// Where the data came from, and the pipeline file.
 pub fn origin(html: &mut Html, report: &Report) {
     let data = &report.manifest.data;
     let groups = data.groups.as_ref().map_or(String::new(), |groups| {
         format!("{} train, {} validation, {} calibration", groups.train, groups.validation, groups.calibration)
     });
-    facts(html, &[("given", data.given.join("\n")), ("groups", groups), ("test split", test(data.test.as_ref()))]);
-    if let Some(sealed) = &data.test {
-        openings(html, sealed);
-    }
-    for entry in report.events {
-        let at = entry.at.format("%Y-%m-%d %H:%M:%S UTC");
-        html.words("p", &[], &format!("{at}: {}. {}", entry.event.as_str(), entry.reason));
-    }
-    if report.events.is_empty() {
-        missing(
-            html,
-            "No verdict of the gate, promotion or rollback when this was written; `anomalyd report` writes it anew.",
-        );
-    }
+    facts(html, &[("given", data.given.join("\n")), ("groups", groups)]);
     html.element("details", &[], |html| {
         html.words("summary", &[], "The pipeline file");
         html.words("pre", &[], &report.manifest.pipeline);
-    });
-}
-
-fn test(sealed: Option<&Sealed>) -> String {
-    match sealed {
-        None => "none was given".into(),
-        Some(sealed) => {
-            let times = sealed.openings.len();
-            let opened = match times {
-                0 => "not opened".to_string(),
-                1 => "opened once".to_string(),
-                _ => format!("opened {times} times"),
-            };
-            format!(
-                "{} normal and {} anomalous frames, digest {}; {opened}",
-                sealed.normal, sealed.anomalous, sealed.digest
-            )
-        }
-    }
-}
-
-/// Each look at the test split, and what was seen.
-fn openings(html: &mut Html, sealed: &Sealed) {
-    let share = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.3}"));
-    html.element("table", &[], |html| {
-        if !sealed.openings.is_empty() {
-            row(html, "th", &["opened", "AUROC", "average precision", "recall at alpha", "false alarms"]);
-        }
-        for opening in &sealed.openings {
-            let figures = opening.figures;
-            let cells = [
-                opening.to_string(),
-                share(figures.and_then(|figures| figures.auroc)),
-                share(figures.and_then(|figures| figures.average_precision)),
-                share(figures.and_then(|figures| figures.recall_at_alpha)),
-                share(figures.and_then(|figures| figures.false_alarm_rate)),
-            ];
-            row(html, "td", &cells.each_ref().map(String::as_str));
-        }
     });
 }
