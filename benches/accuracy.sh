@@ -2,16 +2,27 @@
 # Accuracy on public images, from the command line alone: trains and evaluates each task, prints one line a model.
 #   benches/accuracy.sh DATA WORK [TASK...]      TASK: mnist-one mnist-held-out hsc timepix-clusters timepix-frames elpv
 # DATA holds digits/ stamps/ detector/ cracks/; WORK gets folders of links, models and a JSON file an evaluation.
+# KIND=ae or KIND=dense trains another kind of model on the same tasks (dense: 512 and 128 units down to 16, and back).
 set -euo pipefail
-[ $# -ge 2 ] || { sed -n '2,4p' "$0" | cut -c3-; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,5p' "$0" | cut -c3-; exit 2; }
 data=$(realpath "$1"); mkdir -p "$2"; work=$(realpath "$2"); shift 2
 tasks=${*:-mnist-one mnist-held-out hsc timepix-clusters timepix-frames elpv}
 here=$(cd "$(dirname "$0")" && pwd)
 anomalyd=${ANOMALYD:-anomalyd}
 
+mkdir -p "$work/pipelines"
+for pipeline in "$here"/pipelines/*.toml; do
+  case ${KIND:-vae} in
+    vae) cat "$pipeline" ;;
+    ae) sed 's/^kind = "vae"/kind = "ae"/' "$pipeline" ;;
+    dense) sed 's/^kind = "vae"/kind = "dense"/; s/^channels = \[.*/channels = [512, 128]/; s/^latent = .*/latent = { kind = "vector", dim = 16 }/' "$pipeline" ;;
+    *) echo "no kind $KIND" >&2; exit 2 ;;
+  esac >"$work/pipelines/${pipeline##*/}"
+done
+
 # Each task is a training of its own, not a successor of the one before it: no gate.
 afresh() { rm -rf "${work:?}/models/${1:?}"; run train "$@" >/dev/null; }
-run() { "$anomalyd" --models "$work/models" --pipelines "$here/pipelines" "$@" 2>>"$work/log"; }
+run() { "$anomalyd" --models "$work/models" --pipelines "$work/pipelines" "$@" 2>>"$work/log"; }
 figure() { grep -m1 -E "^  \"$2\"" "$1" | grep -oE '[0-9.]+([eE]-?[0-9]+)?' | tail -1; }
 line() { printf '%-40s auroc %.4f  ap %.4f  recall %.3f  false alarms %.4f\n' "$1" \
   "$(figure "$2" auroc)" "$(figure "$2" average_precision)" "$(figure "$2" recall_at_alpha)" "$(figure "$2" false_alarm_rate)"; }
