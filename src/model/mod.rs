@@ -26,6 +26,7 @@ pub mod weights;
 
 mod adamw;
 mod autograd;
+mod elementary;
 mod engine;
 mod pixels;
 

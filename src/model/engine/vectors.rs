@@ -6,6 +6,7 @@
 use multiversion::multiversion;
 
 use crate::model::adamw::{BETA1, BETA2, EPS, Update};
+use crate::model::elementary;
 use crate::model::{NORM_EPS, TANH_HEIGHT, TANH_SLOPE};
 
 const LANES: usize = 16;
@@ -273,8 +274,9 @@ pub(crate) fn scale_rows_gradient(x: &[f32], scale: &[f32], dy: &[f32], dx: Opti
 }
 
 /// LeCun's `A tanh(B x)`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+bmi2", "x86_64+avx2+fma+bmi2"))]
 pub(crate) fn tanh(x: &[f32], y: &mut [f32]) {
-    y.iter_mut().zip(x).for_each(|(y, x)| *y = TANH_HEIGHT * (TANH_SLOPE * x).tanh());
+    y.iter_mut().zip(x).for_each(|(y, x)| *y = TANH_HEIGHT * elementary::tanh(TANH_SLOPE * x));
 }
 
 /// Its gradient, from its output.

@@ -55,6 +55,7 @@ pub(super) fn gather(g: &Geometry, x: &[f32], rows: Range<usize>, columns: &mut 
     match g.kernel * g.cin {
         3 => gather_wide::<3>(g, x, rows, columns),
         4 => gather_wide::<4>(g, x, rows, columns),
+        5 => gather_wide::<5>(g, x, rows, columns),
         9 => gather_wide::<9>(g, x, rows, columns),
         12 => gather_wide::<12>(g, x, rows, columns),
         _ => gather_wide::<0>(g, x, rows, columns),
