@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::draw::animation::apng;
+use crate::draw::animation::{apng, gif};
 use crate::draw::canvas::Picture;
 use crate::draw::sheet::picture;
 use crate::draw::stretch::Stretch;
@@ -45,10 +45,11 @@ pub struct Args {
     #[arg(long, value_name = "PIPELINE2")]
     beside: Option<String>,
     /// Strip to write [default: `PIPELINE-way.png`].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE.png", value_parser = still)]
     out: Option<PathBuf>,
-    /// Also write an animated PNG.
-    #[arg(long, value_name = "FILE.png", value_parser = animation)]
+    /// Also write an animation: PNG, which keeps every colour, or GIF where the name ends in .gif (256 levels; exact for grey
+    /// images, of coloured ones 256 colours a frame).
+    #[arg(long, value_name = "FILE.png|FILE.gif", value_parser = animation)]
     animate: Option<PathBuf>,
 }
 
@@ -57,11 +58,23 @@ fn corner(given: &str) -> Result<(usize, usize), String> {
     parts.ok_or_else(|| "give the corner as X,Y in pixels, such as 64,0".into())
 }
 
+fn ending(path: &Path) -> String {
+    path.extension().map_or(String::new(), |ending| ending.to_string_lossy().to_ascii_lowercase())
+}
+
+fn still(given: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(given);
+    match &ending(&path)[..] {
+        "gif" | "apng" => Err("the strip is a plain PNG; name an animation with --animate".into()),
+        _ => Ok(path),
+    }
+}
+
 fn animation(given: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(given);
-    match path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).as_deref() {
-        Some("png" | "apng") => Ok(path),
-        _ => Err("animations are written as animated PNG, which every browser shows: end the name in .png".into()),
+    match &ending(&path)[..] {
+        "png" | "apng" | "gif" => Ok(path),
+        _ => Err("an animation is a PNG, which every browser shows, or a GIF: end the name in .png or .gif".into()),
     }
 }
 
@@ -96,8 +109,13 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     trips.iter().for_each(|trip| println!("way         {}", trip.title));
     println!("strip       {}", out.display());
     if let Some(path) = &args.animate {
-        write(path, &animate(&trips, &stretch, &title)?)?;
-        println!("animation   {} ({} frames, animated PNG)", path.display(), args.frames);
+        let frames = animate(&trips, &stretch, &title);
+        let (bytes, format) = match &ending(path)[..] {
+            "gif" => (gif(&frames)?, "GIF, 256 levels"),
+            _ => (apng(&frames)?, "animated PNG"),
+        };
+        write(path, &bytes)?;
+        println!("animation   {} ({} frames, {format})", path.display(), args.frames);
     }
     Ok(())
 }
@@ -159,7 +177,7 @@ fn row(trip: &Trip, stretch: &Stretch) -> Row {
 }
 
 /// One frame a step; the models side by side.
-fn animate(trips: &[Trip], stretch: &Stretch, title: &str) -> Result<Vec<u8>> {
+fn animate(trips: &[Trip], stretch: &Stretch, title: &str) -> Vec<(Picture, u16)> {
     let last = trips[0].steps.len() - 1;
     let frame = |step: usize| -> (Picture, u16) {
         let drawn = |trip: &Trip| {
@@ -170,7 +188,7 @@ fn animate(trips: &[Trip], stretch: &Stretch, title: &str) -> Result<Vec<u8>> {
             Row { title: format!("{:.2}", step as f64 / last as f64), pictures: trips.iter().map(drawn).collect() };
         (strip(title, &[], &[row]), if step == 0 || step == last { REST_MS } else { STEP_MS })
     };
-    apng(&(0..=last).map(frame).collect::<Vec<_>>())
+    (0..=last).map(frame).collect()
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -185,7 +203,10 @@ mod tests {
     fn corners_and_animations_are_checked_at_the_border() {
         assert_eq!(corner("64, 0"), Ok((64, 0)));
         assert!(corner("64").is_err() && corner("a,b").is_err() && corner("-1,0").is_err());
-        assert!(animation("way.PNG").is_ok() && animation("way.gif").unwrap_err().contains(".png"));
+        assert!(animation("way.PNG").is_ok() && animation("way.gif").is_ok() && still("way.png").is_ok());
+        assert!(
+            animation("way.mp4").unwrap_err().contains(".gif") && still("way.gif").unwrap_err().contains("--animate")
+        );
     }
 
     #[test]

@@ -1,25 +1,25 @@
-//! `anomalyd latent`: a map of where frames lie in a model's latent space, by principal components.
+//! `anomalyd latent`: a map of where frames lie in a model's latent space, before its training and after.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use chrono::DateTime;
 use clap::ValueEnum;
-use indicatif::ProgressBar;
 use polars::prelude::*;
 
+use super::steps::Steps;
 use crate::detector::Detector;
 use crate::draw::plot::{Colouring, MOST_CLASSES, Map, scatter_svg};
 use crate::draw::stretch::short;
 use crate::error::{Failure, Kind, Result};
-use crate::explore::chart::{self, Chart, Known};
+use crate::explore::chart::{self, Chart, Known, Method, Vectors};
 use crate::model::{Autoencoder, device};
 use crate::pipeline::Pipeline;
 use crate::prepare::Prepared;
 use crate::report::names::source_name;
 use crate::settings::Settings;
+use crate::stats::tsne;
 use crate::store;
 use crate::train::data::{self, Labels, Sample};
 
@@ -37,15 +37,33 @@ pub struct Args {
     /// What the colours say [default: label where there are labels, else score].
     #[arg(long, alias = "color", value_enum)]
     colour: Option<Colour>,
-    /// Also draw the map of the weights before training, beside.
+    /// How many axes become two.
+    #[arg(long, value_enum, default_value_t = By::Pca)]
+    method: By,
+    /// Neighbours each frame keeps, as it were (t-SNE) [default: 30, or a third of the frames where they are few].
+    #[arg(long, value_name = "N")]
+    perplexity: Option<f32>,
+    /// Seed of the map (t-SNE); the same seed gives the same map.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Leave out the map of the weights before training.
     #[arg(long)]
-    untrained: bool,
-    /// Most frames; of more, as many, evenly spread.
+    trained_only: bool,
+    /// Most frames; of more, as many, evenly spread. t-SNE takes 20000 at most.
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(3..))]
     most: u32,
     /// Plot to write; the table stands beside it, with `.parquet` [default: `PIPELINE-latent.svg`].
     #[arg(long, value_name = "FILE.svg")]
     out: Option<PathBuf>,
+}
+
+/// How many axes become two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// Principal components: a shadow of the latents, true to scale.
+    Pca,
+    /// t-SNE: near is alike; axes and far distances mean nothing.
+    Tsne,
 }
 
 /// What the colours say.
@@ -68,33 +86,54 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
     let version = store::load(&settings.models, &pipeline)?;
     let (name, seed) = (version.manifest.version.clone(), version.manifest.seed);
-    let (samples, labels) = samples(args, &pipeline, settings)?;
+    let (samples, labels, all) = samples(args, &pipeline, settings)?;
+    let method = method(args, samples.len())?;
     let frames: Vec<&Prepared> = samples.iter().map(|sample| &sample.prepared).collect();
-    let bar =
-        if std::io::stderr().is_terminal() { ProgressBar::new(frames.len() as u64) } else { ProgressBar::hidden() };
     let device = device::pick(&settings.device)?;
     let mut detector = Detector::load(&pipeline.spec, version, device.clone())?;
-    let (vectors, scores) =
-        chart::trained(&mut detector, &frames, &pipeline.spec, |done| bar.set_position(done as u64))?;
+    let mut steps = Steps::new("latents", frames.len());
+    let (vectors, scores) = chart::trained(&mut detector, &frames, &pipeline.spec, |done| steps.at(done))?;
     let known = known(&samples, labels.as_ref(), &scores);
     let colouring = colouring(colour, &known)?;
-    let mut charts = vec![("after training".to_string(), chart::chart(&vectors))];
-    if args.untrained {
+    let mut charts = Vec::new();
+    if !args.trained_only {
         let mut model = Autoencoder::new(&pipeline.spec.model, &pipeline.spec.input, seed, device)?;
-        let before = chart::untrained(&mut model, &frames, |done| bar.set_position(done as u64))?;
-        charts.insert(0, (format!("before training (seed {seed})"), chart::chart(&before)));
+        let mut steps = Steps::new("latents before training", frames.len());
+        let before = chart::untrained(&mut model, &frames, |done| steps.at(done))?;
+        charts.push((format!("before training (weights of seed {seed})"), mapped(&before, method, "before training")?));
     }
-    bar.finish_and_clear();
+    charts.push(("after training".to_string(), mapped(&vectors, method, "after training")?));
     let title = format!("{} {name}: {} frames in latent space", pipeline.name, frames.len());
     let out = args.out.clone().unwrap_or_else(|| format!("{}-latent.svg", pipeline.name).into());
     let table = out.with_extension("parquet");
     save(&out, &draw(&title, &charts, &colouring)?)?;
     write_table(&table, &known, &charts).map_err(|error| Failure::io(&table, error))?;
     println!("model   {} {name}", pipeline.name);
-    println!("frames  {}", frames.len());
+    println!("frames  {} of {all}{}", frames.len(), if frames.len() < all { ", evenly spread" } else { "" });
     charts.iter().for_each(|(when, chart)| println!("map     {when}: {}", chart.words));
     println!("plot    {}\ntable   {}", out.display(), table.display());
     Ok(())
+}
+
+/// The method, checked against the number of frames before anything is computed.
+fn method(args: &Args, frames: usize) -> Result<Method> {
+    match args.method {
+        By::Pca if args.perplexity.is_some() => {
+            Err(Failure::new(Kind::Usage, "--perplexity is t-SNE's, and the map is one of principal components")
+                .hint("take --method tsne, or leave it out"))
+        }
+        By::Pca => Ok(Method::Pca),
+        By::Tsne => {
+            let perplexity = args.perplexity.unwrap_or_else(|| tsne::usual_perplexity(frames));
+            tsne::check(frames, perplexity)?;
+            Ok(Method::Tsne(tsne::Options { perplexity, seed: args.seed }))
+        }
+    }
+}
+
+fn mapped(vectors: &Vectors, method: Method, when: &str) -> Result<Chart> {
+    let mut steps = Steps::new(&format!("map {when}"), tsne::STEPS);
+    chart::chart(vectors, method, |done| steps.at(done))
 }
 
 fn wanted(args: &Args) -> Result<Colour> {
@@ -106,8 +145,8 @@ fn wanted(args: &Args) -> Result<Colour> {
     }
 }
 
-/// The frames, and their labels where they are given.
-fn samples(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec<Sample>, Option<Labels>)> {
+/// The frames, their labels where they are given, and how many frames there were.
+fn samples(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec<Sample>, Option<Labels>, usize)> {
     let samples = data::load(&args.data, &pipeline.spec.input, &settings.limits)?;
     for (file, rejection) in samples.rejected.iter().take(10) {
         tracing::warn!(file = %file.display(), %rejection, "not used");
@@ -125,7 +164,7 @@ fn samples(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec
     let frames = samples.frames.into_iter().enumerate();
     // The n-th of every `all / most`, exactly `most` of them.
     let kept = |index: usize| all <= most || index * most / all != (index + 1) * most / all;
-    Ok((frames.filter(|(index, _)| kept(*index)).map(|(_, sample)| sample).collect(), labels))
+    Ok((frames.filter(|(index, _)| kept(*index)).map(|(_, sample)| sample).collect(), labels, all))
 }
 
 fn known(samples: &[Sample], labels: Option<&Labels>, scores: &[f64]) -> Vec<Known> {

@@ -30,6 +30,7 @@ pub mod score;
 pub mod show;
 pub mod simulate;
 pub mod status;
+mod steps;
 pub mod train;
 pub mod watch;
 

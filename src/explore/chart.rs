@@ -9,6 +9,7 @@ use crate::model::Autoencoder;
 use crate::pipeline::Spec;
 use crate::prepare::Prepared;
 use crate::stats::pca::Pca;
+use crate::stats::tsne::{self, tsne};
 
 /// Frames examined at once.
 const FRAMES_AT_ONCE: usize = 256;
@@ -26,6 +27,15 @@ pub struct Known {
     pub score: f64,
     /// When it was observed, where the file says so.
     pub time: Option<DateTime<Utc>>,
+}
+
+/// How many axes become two.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Method {
+    /// Principal components: a shadow of the latents, true to scale.
+    Pca,
+    /// t-SNE: neighbours stay neighbours; distances and axes mean nothing.
+    Tsne(tsne::Options),
 }
 
 /// A map, and what it says of itself.
@@ -104,23 +114,36 @@ pub fn untrained(model: &mut Autoencoder, frames: &[&Prepared], mut on: impl FnM
     Ok(vectors)
 }
 
-/// Draws up the map of some vectors by their principal components: a shadow of the latents, true to scale.
-pub fn chart(vectors: &Vectors) -> Chart {
+/// Draws up the map of some vectors; `on` is told how many steps of [`tsne::STEPS`] are done, where there are any.
+///
+/// # Errors
+/// Those of [`tsne()`].
+pub fn chart(vectors: &Vectors, method: Method, on: impl FnMut(usize) + Send) -> Result<Chart> {
     let pca = Pca::fit(&vectors.rows, vectors.dim);
-    let axes = [0, 1].map(|axis| axis_text(&pca, axis));
-    Chart { places: pca.project(&vectors.rows), axes, words: words(&pca) }
-}
-
-fn percent(pca: &Pca, axis: usize) -> f64 {
-    100.0 * pca.explained.get(axis).copied().unwrap_or(0.0)
+    let places = pca.project(&vectors.rows);
+    match method {
+        Method::Pca => Ok(Chart { places, axes: [0, 1].map(|axis| axis_text(&pca, axis)), words: words(&pca) }),
+        Method::Tsne(options) => {
+            let map = tsne(&vectors.rows, vectors.dim, &places, options, on)?;
+            let divergence = map.divergence.map_or(String::new(), |d| format!(", {d:.2} nats from the latents"));
+            let (perplexity, seed) = (options.perplexity, options.seed);
+            Ok(Chart {
+                places: map.places,
+                axes: [1, 2].map(|axis| format!("t-SNE axis {axis} (no unit)")),
+                words: format!(
+                    "t-SNE, perplexity {perplexity}, seed {seed}{divergence}: near is alike, far distances mean nothing"
+                ),
+            })
+        }
+    }
 }
 
 fn axis_text(pca: &Pca, axis: usize) -> String {
-    format!("principal axis {} ({:.1} % of the variance)", axis + 1, percent(pca, axis))
+    format!("principal axis {} ({:.1} % of the variance)", axis + 1, 100.0 * pca.share(axis))
 }
 
 fn words(pca: &Pca) -> String {
-    let (first, second, needed) = (percent(pca, 0), percent(pca, 1), pca.needed(0.9));
+    let (first, second, needed) = (100.0 * pca.share(0), 100.0 * pca.share(1), pca.needed(0.9));
     format!(
         "the two axes hold {:.1} % of the variance ({first:.1} % and {second:.1} %); {needed} of {} hold 90 %",
         first + second,
@@ -146,7 +169,7 @@ mod tests {
     fn explained_variance_is_said_in_words() {
         // Variances 9 and 1 along two of three axes.
         let rows = [3.0, 1.0, 0.0, 3.0, -1.0, 0.0, -3.0, 1.0, 0.0, -3.0, -1.0, 0.0].to_vec();
-        let chart = chart(&Vectors { rows, dim: 3 });
+        let chart = chart(&Vectors { rows, dim: 3 }, Method::Pca, |_| ()).unwrap();
         assert_eq!(chart.axes[0], "principal axis 1 (90.0 % of the variance)");
         assert!(chart.words.contains("100.0 % of the variance (90.0 % and 10.0 %)"), "{}", chart.words);
     }

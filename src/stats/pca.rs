@@ -46,6 +46,11 @@ impl Pca {
         rows.chunks_exact(dim).map(|row| (along(row, 0), along(row, 1))).collect()
     }
 
+    /// Share of the whole variance along an axis, 0 where there is none.
+    pub fn share(&self, axis: usize) -> f64 {
+        self.explained.get(axis).copied().unwrap_or(0.0)
+    }
+
     /// How many axes hold this share of the variance.
     pub fn needed(&self, share: f64) -> usize {
         let mut sum = 0.0;

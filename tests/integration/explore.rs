@@ -67,8 +67,13 @@ fn the_way_between_two_images_has_all_its_steps() {
     let alone = size(&house.path("way.png"));
     assert!(alone.0 == beside.0 && alone.1 < beside.1, "{alone:?} {beside:?}");
 
-    let wrong = fails(&house, 2, &[&way[..], &["--animate", "way.gif"]].concat());
-    assert!(wrong.contains("animated PNG"), "{wrong}");
+    let text = succeeds(&house, &[&way[..], &["--animate", "way.gif"]].concat());
+    assert!(text.contains("(5 frames, GIF, 256 levels)"), "{text}");
+    let bytes = fs::read(house.path("way.gif")).unwrap();
+    assert!(bytes.starts_with(b"GIF89a") && bytes.windows(2).filter(|tag| tag == b"\x21\xf9").count() >= 5);
+
+    let wrong = fails(&house, 2, &[&way[..], &["--animate", "way.mp4"]].concat());
+    assert!(wrong.contains("end the name in .png or .gif"), "{wrong}");
     let wrong = fails(&house, 2, &[&way[..], &["--tile", "0,0"]].concat());
     assert!(wrong.contains("--tile: pipeline digits takes whole frames"), "{wrong}");
     let wrong = fails(&house, 5, &["interpolate", "digits", "0.png#7", "1.png"]);
@@ -92,8 +97,11 @@ fn a_map_of_latents_is_a_plot_and_a_table() {
     }
     fs::write(house.path("labels.csv"), labels).unwrap();
     let map = ["latent", "digits", "--data", "data"];
-    let text = succeeds(&house, &[&map[..], &["--labels", "labels.csv", "--untrained", "--out", "a.svg"]].concat());
-    assert!(text.contains("before training (seed 1): the two axes hold") && text.contains("after training"), "{text}");
+    let text = succeeds(&house, &[&map[..], &["--labels", "labels.csv", "--out", "a.svg"]].concat());
+    assert!(
+        text.contains("before training (weights of seed 1): the two axes hold") && text.contains("after training"),
+        "{text}"
+    );
     let svg = fs::read_to_string(house.path("a.svg")).unwrap();
     assert!(svg.contains("principal axis 1") && svg.contains("even") && svg.contains("before training"));
     let rows = ParquetReader::new(fs::File::open(house.path("a.parquet")).unwrap()).finish().unwrap();
@@ -101,11 +109,26 @@ fn a_map_of_latents_is_a_plot_and_a_table() {
     for column in ["source", "frame_index", "x", "y", "label", "score", "time", "x_untrained"] {
         assert!(rows.column(column).is_ok(), "{column}");
     }
-    succeeds(&house, &[&map[..], &["--most", "21", "--out", "t.svg"]].concat());
-    succeeds(&house, &[&map[..], &["--most", "21", "--out", "u.svg"]].concat());
+    succeeds(&house, &[&map[..], &["--trained-only", "--out", "o.svg"]].concat());
+    let rows = ParquetReader::new(fs::File::open(house.path("o.parquet")).unwrap()).finish().unwrap();
+    assert!(rows.column("x").is_ok() && rows.column("x_untrained").is_err());
+
+    let tsne = [&map[..], &["--method", "tsne", "--most", "21", "--trained-only", "--out"]].concat();
+    let text = succeeds(&house, &[&tsne[..], &["t.svg"]].concat());
+    assert!(text.contains("21 of 24, evenly spread") && text.contains("t-SNE, perplexity 6, seed 1"), "{text}");
+    succeeds(&house, &[&tsne[..], &["u.svg"]].concat());
+    succeeds(&house, &[&tsne[..], &["v.svg", "--seed", "2"]].concat());
     let read = |name: &str| fs::read(house.path(name)).unwrap();
     assert_eq!(read("t.svg"), read("u.svg"));
     assert_eq!(read("t.parquet"), read("u.parquet"));
+    assert_ne!(read("t.parquet"), read("v.parquet"));
+
+    let wrong = fails(&house, 5, &[&tsne[..], &["w.svg", "--perplexity", "9"]].concat());
+    assert!(wrong.contains("1 to 6 does"), "{wrong}");
+    let wrong = fails(&house, 2, &[&map[..], &["--perplexity", "9"]].concat());
+    assert!(wrong.contains("--method tsne"), "{wrong}");
+    let wrong = fails(&house, 5, &[&map[..], &["--method", "tsne", "--most", "5"]].concat());
+    assert!(wrong.contains("20 vectors at least"), "{wrong}");
 
     let wrong = fails(&house, 2, &[&map[..], &["--colour", "label"]].concat());
     assert!(wrong.contains("needs labels"), "{wrong}");

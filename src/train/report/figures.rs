@@ -5,7 +5,6 @@ use super::chart::{Axis, Chart};
 use super::html::{Attributes, Html};
 use super::seen::Seen;
 use crate::calibrate::Calibration;
-use crate::stats::plane::principal_plane;
 use crate::train::history::{Epoch, History};
 use crate::train::judge::ACTIVE_VARIANCE;
 
@@ -15,8 +14,6 @@ const GREEN: &str = "var(--green)";
 const PURPLE: &str = "var(--purple)";
 /// Bins of a histogram.
 const BINS: usize = 50;
-/// Scores beyond this share at either end have the last colour of the map.
-const COLOUR_ENDS: f64 = 0.02;
 
 /// A figure with a title, what it shows, and what `draw` draws.
 pub fn figure(html: &mut Html, title: &str, says: &str, draw: impl FnOnce(&mut Html)) {
@@ -30,7 +27,7 @@ pub fn figure(html: &mut Html, title: &str, says: &str, draw: impl FnOnce(&mut H
 }
 
 /// What the colours mean.
-fn legend(html: &mut Html, entries: &[(String, &str)]) {
+pub(super) fn legend(html: &mut Html, entries: &[(String, &str)]) {
     html.element("ul", &[("class", "legend")], |html| {
         for (colour, name) in entries {
             html.element("li", &[], |html| {
@@ -246,43 +243,8 @@ fn bins(values: &[f64], low: f64, high: f64) -> Vec<f64> {
     shares
 }
 
-/// Validation tiles in the principal plane of their latent means, coloured by score.
-pub fn map(html: &mut Html, seen: &Seen) {
-    let plane = principal_plane(&seen.latents, seen.dim);
-    let [first, second] = plane.explained.map(|share| format!("{:.0} %", 100.0 * share));
-    let axis = |at: usize| Axis::of(plane.points.iter().map(move |point| point[at]));
-    let (x_name, y_name) =
-        (format!("first component ({first} of the variance)"), format!("second component ({second})"));
-    let chart = Chart { x: axis(0), y: axis(1), x_name: &x_name, y_name: &y_name };
-    let tile_scores: Vec<f64> = seen.tiles.iter().map(|tile| tile.score).collect();
-    let mut sorted: Vec<f64> = tile_scores.iter().copied().filter(|score| score.is_finite()).collect();
-    sorted.sort_by(f64::total_cmp);
-    let at = |share: f64| sorted.get(((sorted.len() as f64 - 1.0) * share).max(0.0) as usize).copied().unwrap_or(0.0);
-    let (low, high) = (at(COLOUR_ENDS), at(1.0 - COLOUR_ENDS));
-    let says = format!(
-        "{} validation tiles: the means of their posteriors in the plane along which they vary most, coloured by the score of \
-         the tile.",
-        plane.points.len()
-    );
-    figure(html, "Latent map", &says, |html| {
-        chart.draw(html, |html| {
-            // High scores last, so that they are not hidden.
-            let mut order: Vec<usize> = (0..plane.points.len()).collect();
-            order.sort_by(|&a, &b| tile_scores[a].total_cmp(&tile_scores[b]));
-            for index in order {
-                let [x, y] = plane.points[index];
-                let share = (tile_scores[index] - low) / (high - low).max(f64::MIN_POSITIVE);
-                chart.dot(html, (x, y), &format!("fill:{}", mixed(share)));
-            }
-        });
-        let steps = [0.0, 0.5, 1.0].map(|share| (mixed(share), format!("{:.2}", low + share * (high - low))));
-        let entries: Vec<(String, &str)> = steps.iter().map(|(colour, name)| (colour.clone(), name.as_str())).collect();
-        legend(html, &entries);
-    });
-}
-
 /// A colour between blue and vermilion of the page, by way of orange.
-fn mixed(share: f64) -> String {
+pub(super) fn mixed(share: f64) -> String {
     let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
     let (from, to, part) = if share < 0.5 {
         ("var(--blue)", "var(--orange)", 2.0 * share)

@@ -6,7 +6,7 @@
 //! samples.rs  the prior, decoded        gate.rs     what became of the version
 //! sealed.rs   the test split            ablation.rs what each option is worth
 //! seen.rs     what only the data can show           kept.rs  the same as files of the version
-//! known.rs    all of it from a version's folder, to write the page anew
+//! known.rs    all of it from a version's folder, to write the page anew               map.rs  tiles in the latent space
 //! ```
 //! The page is about a version and no part of it: verdicts, promotions, looks at the test split and ablations come after the
 //! version is made, and each writes it anew. Its digest is in no manifest.
@@ -18,6 +18,7 @@ mod gate;
 mod html;
 mod kept;
 mod known;
+mod map;
 mod samples;
 mod sealed;
 mod seen;
@@ -196,7 +197,7 @@ fn draw_latent(html: &mut Html, report: &Report) {
         figures::latent(html, report);
     }
     match report.seen {
-        Some(seen) if !seen.latents.is_empty() => figures::map(html, seen),
+        Some(seen) if !seen.latents.is_empty() => map::map(html, report.spec.model.latent, seen),
         _ => words::missing(
             html,
             "This version keeps no latents of its validation frames, which the latent map is drawn from.",
