@@ -1,23 +1,28 @@
-//! `anomalyd generate`: images drawn from a model's latent space, as a contact sheet and as frames.
+//! `anomalyd generate`: images drawn from a model's latent space, as a contact sheet and as frames; or one latent unit varied at a
+//! time.
 
-use std::fmt::Write;
+mod frames;
+mod traverse;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use self::frames::FrameFile;
 use crate::draw::colour::FAINT;
-use crate::draw::png::png16;
 use crate::draw::sheet::{Heading, Tile, contact_sheet, picture};
 use crate::draw::stretch::Stretch;
+use crate::draw::strip::{Row, strip};
 use crate::error::{Failure, Result};
-use crate::explore::{Law, Subject};
+use crate::explore::{Law, Source, Subject};
 use crate::pipeline::Scaling;
 use crate::settings::Settings;
 
-/// Side of a picture on the sheet, at most, in pixels.
+/// Side of a picture on the sheet, at most, in pixels; and of one beside another model's.
 const SIDE: usize = 160;
-/// Offset and scale of each frame, beside the frames.
-const TABLE: &str = "frames.csv";
+const SIDE_BESIDE: usize = 96;
+/// Pictures a row where two models stand one below the other.
+const COLUMNS: usize = 12;
 
 /// Arguments of `generate`.
 #[derive(Debug, clap::Args)]
@@ -30,14 +35,23 @@ pub struct Args {
     /// Seed of the draws; the same seed gives the same images.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Draw from a Gaussian fitted to the training latents, though the model has a prior: only what training made use of.
-    #[arg(long)]
-    fitted: bool,
-    /// Contact sheet to write [default: `PIPELINE-samples.png`].
+    /// What the latents are drawn from.
+    #[arg(long, value_enum, default_value_t = Source::Prior)]
+    from: Source,
+    /// Also draw as many from this pipeline's model, below.
+    #[arg(long, value_name = "PIPELINE2")]
+    beside: Option<String>,
+    /// Instead of drawing, vary one latent unit at a time from -3 to 3 deviations, a row each.
+    #[arg(long, conflicts_with_all = ["count", "seed", "beside", "frames", "json"])]
+    traverse: bool,
+    /// The image whose latent the other units keep: FILE, or FILE#INDEX [default: the mean of what --from names].
+    #[arg(long, value_name = "FILE", requires = "traverse")]
+    around: Option<String>,
+    /// Contact sheet to write [default: `PIPELINE-samples.png`, or `PIPELINE-units.png`].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Also write each image into this folder, as 16-bit PNG in the instrument's units.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "beside")]
     frames: Option<PathBuf>,
     /// Print what was made as JSON.
     #[arg(long)]
@@ -50,31 +64,46 @@ struct Made {
     model: String,
     drawn_from: &'static str,
     seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beside: Option<Beside>,
     sheet: PathBuf,
     frames: Vec<FrameFile>,
 }
 
-/// A frame on disk: `value = offset + scale * level`.
+/// The other model.
 #[derive(Serialize)]
-struct FrameFile {
-    file: PathBuf,
-    offset: f64,
-    scale: f64,
+struct Beside {
+    model: String,
+    drawn_from: &'static str,
+}
+
+/// A model, and what it made of latents drawn from a law.
+struct Draws {
+    subject: Subject,
+    law: Law,
+    images: Vec<Vec<f32>>,
 }
 
 /// Runs `generate`.
 ///
 /// # Errors
-/// A wrong pipeline or model; [`crate::error::Kind::Io`] naming the file that cannot be written.
+/// A wrong pipeline or model, or one without the prior asked for; [`crate::error::Kind::Io`] naming the file that cannot be written.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
-    let mut subject = Subject::load(&args.pipeline, settings)?;
-    let law = Law::of(&subject, args.fitted)?;
-    let latents = law.draw(args.count as usize, args.seed);
-    let images = subject.decode(&latents, subject.input().scaling)?;
-    let sheet = args.out.clone().unwrap_or_else(|| format!("{}-samples.png", subject.pipeline.name).into());
-    write(&sheet, &draw(&subject, &law, &images, args.seed))?;
-    let frames = args.frames.as_ref().map_or(Ok(Vec::new()), |folder| write_frames(folder, &subject, &images))?;
-    let made = Made { model: subject.name(), drawn_from: law.text(), seed: args.seed, sheet, frames };
+    if args.traverse {
+        return traverse::run(args, settings);
+    }
+    let draws = draws(&args.pipeline, args, settings)?;
+    let other = args.beside.as_ref().map(|pipeline| self::draws(pipeline, args, settings)).transpose()?;
+    let sheet = args.out.clone().unwrap_or_else(|| format!("{}-samples.png", draws.subject.pipeline.name).into());
+    let drawn = match &other {
+        Some(other) => draw_both(&[&draws, other], args.seed),
+        None => draw(&draws, args.seed),
+    };
+    write(&sheet, &drawn)?;
+    let (subject, images) = (&draws.subject, &draws.images);
+    let frames = args.frames.as_ref().map_or(Ok(Vec::new()), |folder| frames::write_all(folder, subject, images))?;
+    let beside = other.map(|other| Beside { model: other.subject.name(), drawn_from: other.law.text() });
+    let made = Made { model: subject.name(), drawn_from: draws.law.text(), seed: args.seed, beside, sheet, frames };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&made).unwrap_or_default());
     } else {
@@ -83,18 +112,24 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+fn draws(pipeline: &str, args: &Args, settings: &Settings) -> Result<Draws> {
+    let mut subject = Subject::load(pipeline, settings)?;
+    let law = Law::of(&subject, args.from)?;
+    let latents = law.draw(args.count as usize, args.seed);
+    let images = subject.decode(&latents, subject.input().scaling)?;
+    Ok(Draws { subject, law, images })
+}
+
 /// The contact sheet: all images under one stretch, so that a faint one looks faint.
-fn draw(subject: &Subject, law: &Law, images: &[Vec<f32>], seed: u64) -> Vec<u8> {
+fn draw(draws: &Draws, seed: u64) -> Vec<u8> {
+    let Draws { subject, law, images } = draws;
     let stretch = Stretch::of(&images.concat());
-    let units =
-        if subject.input().scaling == Scaling::PerFrame { "the model's units" } else { "the instrument's units" };
-    let why = if subject.has_prior() { "" } else { "; a model of its kind has no prior" };
     let heading = Heading {
-        title: format!("{}: {} samples", subject.name(), images.len()),
+        title: format!("{} ({}): {} samples", subject.name(), subject.kind_text(), images.len()),
         lines: vec![
-            format!("drawn from {}, seed {seed}{why}", law.text()),
+            format!("drawn from {}, seed {seed}", law.text()),
             format!("{}; the decoder's mean, without noise", subject.latent_text()),
-            format!("all under one stretch: {} in {units}", stretch.caption()),
+            format!("all under one stretch: {} in {}", stretch.caption(), units(subject)),
         ],
         legend: Vec::new(),
     };
@@ -106,22 +141,31 @@ fn draw(subject: &Subject, law: &Law, images: &[Vec<f32>], seed: u64) -> Vec<u8>
     contact_sheet(&heading, &images.iter().enumerate().map(tile).collect::<Vec<_>>(), 0)
 }
 
-/// Each image as `sample-0001.png`, and a table of their offsets and scales.
-fn write_frames(folder: &Path, subject: &Subject, images: &[Vec<f32>]) -> Result<Vec<FrameFile>> {
-    std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
-    let mut frames = Vec::with_capacity(images.len());
-    let mut table = "file,offset,scale\n".to_string();
-    for (index, image) in images.iter().enumerate() {
-        let name = format!("sample-{:04}.png", index + 1);
-        let values = subject.values(image);
-        let png = png16(values.width, values.height, values.channels, image);
-        let file = folder.join(&name);
-        write(&file, &png.bytes)?;
-        let Ok(()) = writeln!(table, "{name},{},{}", png.offset, png.scale) else { continue };
-        frames.push(FrameFile { file, offset: png.offset, scale: png.scale });
-    }
-    write(&folder.join(TABLE), table.as_bytes())?;
-    Ok(frames)
+/// Two models one below the other, each under its own stretch: their instruments may differ.
+fn draw_both(both: &[&Draws], seed: u64) -> Vec<u8> {
+    let rows = both.iter().flat_map(|Draws { subject, law, images }| {
+        let stretch = Stretch::of(&images.concat());
+        let text =
+            [subject.name(), subject.kind_text(), format!("drawn from {}", law.text()), stretch.caption()].join("; ");
+        images.chunks(COLUMNS).enumerate().map(move |(row, some)| Row {
+            title: if row == 0 { text.clone() } else { String::new() },
+            pictures: some
+                .iter()
+                .enumerate()
+                .map(|(at, image)| {
+                    let number = (row * COLUMNS + at + 1).to_string();
+                    (picture(&stretch, subject.values(image), SIDE_BESIDE), number)
+                })
+                .collect(),
+        })
+    });
+    let title = format!("samples of {} and of {}", both[0].subject.name(), both[both.len() - 1].subject.name());
+    let lines = [format!("seed {seed}; the decoder's mean, without noise; all of a model under one stretch")];
+    strip(&title, &lines, &rows.collect::<Vec<_>>()).png()
+}
+
+fn units(subject: &Subject) -> &'static str {
+    if subject.input().scaling == Scaling::PerFrame { "the model's units" } else { "the instrument's units" }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -131,11 +175,15 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 fn print(made: &Made, count: u32) {
     println!("model    {}", made.model);
     println!("drawn    {count} images from {}, seed {}", made.drawn_from, made.seed);
+    if let Some(beside) = &made.beside {
+        println!("beside   {}: {count} images from {}", beside.model, beside.drawn_from);
+    }
     println!("sheet    {}", made.sheet.display());
     if let Some(folder) = made.frames.first().and_then(|frame| frame.file.parent()) {
         println!(
-            "frames   {}: value = offset + scale * level; both stand in {TABLE} and in each file's text chunks",
-            folder.display()
+            "frames   {}: value = offset + scale * level; both stand in {} and in each file's text chunks",
+            folder.display(),
+            frames::TABLE
         );
     }
 }

@@ -141,7 +141,7 @@ fn travel(args: &Args, pipeline: &str, settings: &Settings) -> Result<Trip> {
     let title = format!(
         "{} ({}): {}, {apart:.2} apart, at an angle of {:.0} degrees",
         subject.name(),
-        if subject.has_prior() { "variational" } else { "a point in latent space" },
+        subject.kind_text(),
         subject.latent_text(),
         angle(&from, &to).to_degrees()
     );

@@ -1,27 +1,28 @@
 //! `anomalyd latent`: a map of where frames lie in a model's latent space, before its training and after.
 
-use std::collections::BTreeMap;
+mod colours;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use chrono::DateTime;
 use clap::ValueEnum;
 use polars::prelude::*;
 
+use self::colours::{colouring, known};
 use super::steps::Steps;
 use crate::detector::Detector;
-use crate::draw::plot::{Colouring, MOST_CLASSES, Map, scatter_svg};
-use crate::draw::stretch::short;
+use crate::draw::plot::{Colouring, Map, scatter_svg};
 use crate::error::{Failure, Kind, Result};
 use crate::explore::chart::{self, Chart, Known, Method, Vectors};
+use crate::explore::usage::{self, usage};
 use crate::model::{Autoencoder, device};
 use crate::pipeline::Pipeline;
 use crate::prepare::Prepared;
-use crate::report::names::source_name;
 use crate::settings::Settings;
 use crate::stats::tsne;
 use crate::store;
 use crate::train::data::{self, Labels, Sample};
+use crate::train::judge::Latent;
 
 /// Arguments of `latent`.
 #[derive(Debug, clap::Args)]
@@ -77,6 +78,13 @@ enum Colour {
     Time,
 }
 
+/// The frames in the latent space of some weights.
+struct View {
+    when: String,
+    vectors: Vectors,
+    usage: Latent,
+}
+
 /// Runs `latent`.
 ///
 /// # Errors
@@ -85,34 +93,53 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let colour = wanted(args)?;
     let pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
     let version = store::load(&settings.models, &pipeline)?;
-    let (name, seed) = (version.manifest.version.clone(), version.manifest.seed);
+    let name = version.manifest.version.clone();
     let (samples, labels, all) = samples(args, &pipeline, settings)?;
     let method = method(args, samples.len())?;
-    let frames: Vec<&Prepared> = samples.iter().map(|sample| &sample.prepared).collect();
-    let device = device::pick(&settings.device)?;
-    let mut detector = Detector::load(&pipeline.spec, version, device.clone())?;
-    let mut steps = Steps::new("latents", frames.len());
-    let (vectors, scores) = chart::trained(&mut detector, &frames, &pipeline.spec, |done| steps.at(done))?;
+    let (views, scores) = views(&pipeline, version, &samples, args.trained_only, settings)?;
     let known = known(&samples, labels.as_ref(), &scores);
     let colouring = colouring(colour, &known)?;
-    let mut charts = Vec::new();
-    if !args.trained_only {
-        let mut model = Autoencoder::new(&pipeline.spec.model, &pipeline.spec.input, seed, device)?;
-        let mut steps = Steps::new("latents before training", frames.len());
-        let before = chart::untrained(&mut model, &frames, |done| steps.at(done))?;
-        charts.push((format!("before training (weights of seed {seed})"), mapped(&before, method, "before training")?));
-    }
-    charts.push(("after training".to_string(), mapped(&vectors, method, "after training")?));
-    let title = format!("{} {name}: {} frames in latent space", pipeline.name, frames.len());
+    let charts = views.iter().map(|view| mapped(view, method)).collect::<Result<Vec<Chart>>>()?;
+    let title = format!("{} {name}: {} frames in latent space", pipeline.name, samples.len());
     let out = args.out.clone().unwrap_or_else(|| format!("{}-latent.svg", pipeline.name).into());
     let table = out.with_extension("parquet");
-    save(&out, &draw(&title, &charts, &colouring)?)?;
+    save(&out, &draw(&title, &views, &charts, &colouring)?)?;
     write_table(&table, &known, &charts).map_err(|error| Failure::io(&table, error))?;
     println!("model   {} {name}", pipeline.name);
-    println!("frames  {} of {all}{}", frames.len(), if frames.len() < all { ", evenly spread" } else { "" });
-    charts.iter().for_each(|(when, chart)| println!("map     {when}: {}", chart.words));
+    println!("frames  {} of {all}{}", samples.len(), if samples.len() < all { ", evenly spread" } else { "" });
+    for (view, chart) in views.iter().zip(&charts) {
+        println!("map     {}: {}", view.when, chart.words);
+        println!("usage   {}: {}", view.when, usage::words(&view.usage));
+    }
     println!("plot    {}\ntable   {}", out.display(), table.display());
     Ok(())
+}
+
+/// The frames under the weights before training, unless they are left out, and after; and the score of each.
+fn views(
+    pipeline: &Pipeline,
+    version: store::Version,
+    samples: &[Sample],
+    trained_only: bool,
+    settings: &Settings,
+) -> Result<(Vec<View>, Vec<f64>)> {
+    let (spec, seed, device) = (&pipeline.spec, version.manifest.seed, device::pick(&settings.device)?);
+    let frames: Vec<&Prepared> = samples.iter().map(|sample| &sample.prepared).collect();
+    let mut views = Vec::new();
+    if !trained_only {
+        let mut model = Autoencoder::new(&spec.model, &spec.input, seed, device.clone())?;
+        let usage = usage(&mut model, samples)?;
+        let mut steps = Steps::new("latents before training", frames.len());
+        let vectors = chart::untrained(&mut model, &frames, |done| steps.at(done))?;
+        views.push(View { when: format!("before training (weights of seed {seed})"), vectors, usage });
+    }
+    let mut model = Autoencoder::load(&spec.model, &spec.input, &version.weights, device.clone())?;
+    let usage = usage(&mut model, samples)?;
+    let mut detector = Detector::load(spec, version, device)?;
+    let mut steps = Steps::new("latents", frames.len());
+    let (vectors, scores) = chart::trained(&mut detector, &frames, spec, |done| steps.at(done))?;
+    views.push(View { when: "after training".into(), vectors, usage });
+    Ok((views, scores))
 }
 
 /// The method, checked against the number of frames before anything is computed.
@@ -131,9 +158,9 @@ fn method(args: &Args, frames: usize) -> Result<Method> {
     }
 }
 
-fn mapped(vectors: &Vectors, method: Method, when: &str) -> Result<Chart> {
-    let mut steps = Steps::new(&format!("map {when}"), tsne::STEPS);
-    chart::chart(vectors, method, |done| steps.at(done))
+fn mapped(view: &View, method: Method) -> Result<Chart> {
+    let mut steps = Steps::new(&format!("map, {}", view.when), tsne::STEPS);
+    chart::chart(&view.vectors, method, |done| steps.at(done))
 }
 
 fn wanted(args: &Args) -> Result<Colour> {
@@ -167,70 +194,19 @@ fn samples(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec
     Ok((frames.filter(|(index, _)| kept(*index)).map(|(_, sample)| sample).collect(), labels, all))
 }
 
-fn known(samples: &[Sample], labels: Option<&Labels>, scores: &[f64]) -> Vec<Known> {
-    let of = |(sample, &score): (&Sample, &f64)| Known {
-        source: source_name(&sample.source),
-        frame_index: sample.index as u32,
-        label: labels.and_then(|labels| labels.of(sample)).map(str::to_string),
-        score,
-        time: sample.observed_at,
-    };
-    samples.iter().zip(scores).map(of).collect()
-}
-
-fn colouring(colour: Colour, known: &[Known]) -> Result<Colouring> {
-    match colour {
-        Colour::Label => classes(known),
-        Colour::Score => Ok(Colouring::Values {
-            name: "score [nats]".into(),
-            of: known.iter().map(|known| known.score).collect(),
-            text: |score| short(score as f32),
-        }),
-        Colour::Time if known.iter().all(|known| known.time.is_none()) => {
-            Err(Failure::new(Kind::Data, "--colour time: no frame says when it was observed")
-                .hint("FITS files do, by DATE-OBS; colour by score or label"))
-        }
-        Colour::Time => Ok(Colouring::Values {
-            name: "observed (UTC)".into(),
-            of: known.iter().map(|known| known.time.map_or(f64::NAN, |time| time.timestamp() as f64)).collect(),
-            text: moment,
-        }),
-    }
-}
-
-/// The labels in their order; the rarest, where there are more than can be told apart, are left grey.
-fn classes(known: &[Known]) -> Result<Colouring> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    known.iter().filter_map(|known| known.label.as_deref()).for_each(|label| *counts.entry(label).or_default() += 1);
-    if counts.is_empty() {
-        return Err(Failure::new(Kind::Data, "no frame has a label")
-            .hint("the column `file` holds paths as --data finds them, or their ends"));
-    }
-    let mut frequent: Vec<(&str, usize)> = counts.into_iter().collect();
-    frequent.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-    frequent.truncate(MOST_CLASSES);
-    let mut names: Vec<String> = frequent.iter().map(|(label, _)| label.to_string()).collect();
-    names.sort();
-    let of = known.iter().map(|known| names.iter().position(|name| Some(name) == known.label.as_ref())).collect();
-    Ok(Colouring::Classes { names, of })
-}
-
-fn moment(seconds: f64) -> String {
-    DateTime::from_timestamp(seconds as i64, 0).map_or(String::new(), |time| time.format("%Y-%m-%d %H:%M").to_string())
-}
-
-fn draw(title: &str, charts: &[(String, Chart)], colouring: &Colouring) -> Result<String> {
-    let map = |(when, chart): &(String, Chart)| Map {
-        title: when.clone(),
+fn draw(title: &str, views: &[View], charts: &[Chart], colouring: &Colouring) -> Result<String> {
+    let map = |(view, chart): (&View, &Chart)| Map {
+        title: format!("{}: {} of {} units active", view.when, view.usage.active(), view.usage.variance.len()),
         axes: chart.axes.clone(),
         places: chart.places.clone(),
     };
-    let note = charts.last().map_or(String::new(), |(when, chart)| format!("{when}: {}", chart.words));
-    scatter_svg(title, &note, &charts.iter().map(map).collect::<Vec<_>>(), colouring)
+    let both = || views.iter().zip(charts);
+    let note = both().next_back().map_or(String::new(), |(view, chart)| format!("{}: {}", view.when, chart.words));
+    scatter_svg(title, &note, &both().map(map).collect::<Vec<_>>(), colouring)
 }
 
 /// A row a frame: `x`, `y` after training, `x_untrained`, `y_untrained` before it where that was asked for.
-fn write_table(path: &Path, known: &[Known], charts: &[(String, Chart)]) -> PolarsResult<()> {
+fn write_table(path: &Path, known: &[Known], charts: &[Chart]) -> PolarsResult<()> {
     let time: Vec<Option<i64>> = known.iter().map(|known| known.time.map(|time| time.timestamp_micros())).collect();
     let time = Series::new("time".into(), time).cast(&DataType::Datetime(TimeUnit::Microseconds, None))?;
     let mut table = df!(
@@ -240,7 +216,7 @@ fn write_table(path: &Path, known: &[Known], charts: &[(String, Chart)]) -> Pola
         "score" => known.iter().map(|known| known.score).collect::<Vec<_>>(),
         "time" => time,
     )?;
-    for ((_, chart), ending) in charts.iter().rev().zip(["", "_untrained"]) {
+    for (chart, ending) in charts.iter().rev().zip(["", "_untrained"]) {
         let (x, y): (Vec<f64>, Vec<f64>) = chart.places.iter().copied().unzip();
         table.with_column(Column::new(format!("x{ending}").into(), x))?;
         table.with_column(Column::new(format!("y{ending}").into(), y))?;

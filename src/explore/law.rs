@@ -1,4 +1,5 @@
-//! What latents are drawn from: the prior, or a Gaussian fitted to the latents of training tiles.
+//! What latents are drawn from: the prior, the aggregate posterior (a Gaussian fitted to the latents of training tiles), or
+//! standard normals whatever the model.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -8,13 +9,26 @@ use super::Subject;
 use crate::error::{Failure, Kind, Result};
 use crate::stats::gaussian::Mahalanobis;
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Source {
+    /// N(0, 1), which training held a VAE's latents close to; an AE has no prior.
+    Prior,
+    /// The aggregate posterior: a Gaussian fitted to the latents of the training frames. Of any model.
+    Posterior,
+    /// N(0, 1) of any model: shows what an AE makes of latents that its training never came by.
+    Normal,
+}
+
 /// A law of latents.
 #[derive(Debug, Clone)]
 pub enum Law {
-    /// Independent standard normals: what a variational model's latents are held close to.
-    Prior {
+    /// Independent standard normals.
+    Standard {
         /// Values of a latent.
         len: usize,
+        /// Whether a variational model's latents were held close to them.
+        is_prior: bool,
     },
     /// A Gaussian with the mean and the covariance of the training tiles' latent vectors.
     Fitted(Mahalanobis),
@@ -28,15 +42,24 @@ pub enum Law {
 }
 
 impl Law {
-    /// The prior of a variational model, or what was fitted to training latents where there is none or `fitted` asks for it.
+    /// The law of a model's latents that is asked for.
     ///
     /// # Errors
-    /// [`Kind::Model`] where what the version keeps of its training latents does not go with its latent.
-    pub fn of(subject: &Subject, fitted: bool) -> Result<Self> {
+    /// [`Kind::Usage`] for the prior of a model that has none; [`Kind::Model`] where what the version keeps of its training
+    /// latents does not go with its latent.
+    pub fn of(subject: &Subject, source: Source) -> Result<Self> {
         let (channels, rows, columns) = subject.latent_map();
         let positions = rows * columns;
-        if subject.has_prior() && !fitted {
-            return Ok(Self::Prior { len: channels * positions });
+        if source == Source::Prior && !subject.has_prior() {
+            let name = subject.name();
+            let message = format!("model {name} is an autoencoder without a prior: nothing held its latents to a law");
+            return Err(Failure::new(Kind::Usage, message).hint(
+                "--from posterior draws from a Gaussian fitted to the latents of its training frames; --from normal shows what it \
+                 makes of N(0, 1)",
+            ));
+        }
+        if source != Source::Posterior {
+            return Ok(Self::Standard { len: channels * positions, is_prior: subject.has_prior() });
         }
         let latents = subject.reference.latents();
         let kept = if positions == 1 { channels } else { 3 * channels };
@@ -64,7 +87,7 @@ impl Law {
         let mut normal =
             |len: usize| -> Vec<f32> { StandardNormal.sample_iter(&mut random).take(count * len).collect() };
         match self {
-            Self::Prior { len } => normal(*len),
+            Self::Standard { len, .. } => normal(*len),
             Self::Fitted(gaussian) => gaussian.place(&normal(gaussian.dim())),
             Self::Channels { moments, positions } => {
                 let mut z = normal(moments.len() * positions);
@@ -77,12 +100,29 @@ impl Law {
         }
     }
 
+    /// Mean and standard deviation of each value of a latent.
+    pub fn moments(&self) -> Vec<(f32, f32)> {
+        match self {
+            Self::Standard { len, .. } => vec![(0.0, 1.0); *len],
+            Self::Fitted(gaussian) => gaussian
+                .mean()
+                .iter()
+                .zip(gaussian.variances())
+                .map(|(&mean, variance)| (mean, variance.sqrt()))
+                .collect(),
+            Self::Channels { moments, positions } => moments.iter().flat_map(|&both| vec![both; *positions]).collect(),
+        }
+    }
+
     /// What it is, in words.
     pub fn text(&self) -> &'static str {
         match self {
-            Self::Prior { .. } => "the prior N(0, 1)",
-            Self::Fitted(_) => "a Gaussian fitted to the training latents",
-            Self::Channels { .. } => "one Gaussian a channel, fitted to the training latents (positions independent)",
+            Self::Standard { is_prior: true, .. } => "the prior N(0, 1)",
+            Self::Standard { is_prior: false, .. } => "N(0, 1), which is no prior of this model",
+            Self::Fitted(_) => "the aggregate posterior: a Gaussian fitted to the training latents",
+            Self::Channels { .. } => {
+                "the aggregate posterior: one Gaussian a channel, fitted to the training latents (positions independent)"
+            }
         }
     }
 }
@@ -100,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_and_more_begin_with_the_fewer() {
-        let law = Law::Prior { len: 3 };
+        let law = Law::Standard { len: 3, is_prior: true };
         assert_eq!(law.draw(4, 7), law.draw(4, 7));
         assert_eq!(law.draw(9, 7)[..12], law.draw(4, 7));
         assert_ne!(law.draw(4, 7), law.draw(4, 8));
@@ -109,12 +149,14 @@ mod tests {
     #[test]
     fn what_is_drawn_has_the_mean_and_covariance_of_the_fit() {
         // x ~ N(5, 2^2), y = x + N(0, 1): covariance 4, 4, 5.
-        let e = Law::Prior { len: 2 }.draw(20_000, 1);
+        let e = Law::Standard { len: 2, is_prior: true }.draw(20_000, 1);
         let rows: Vec<f32> = e.chunks(2).flat_map(|e| [5.0 + 2.0 * e[0], 5.0 + 2.0 * e[0] + e[1]]).collect();
         let drawn = Law::Fitted(Mahalanobis::fit(&rows, 2)).draw(20_000, 2);
         let (x, y) = (drawn.iter().copied().step_by(2), drawn.iter().copied().skip(1).step_by(2));
         let ((mean_x, sd_x), (mean_y, sd_y)) = (moments(x.clone()), moments(y.clone()));
         let product = x.zip(y).map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f32>() / 20_000.0;
+        let law = Law::Fitted(Mahalanobis::fit(&rows, 2)).moments();
+        assert!((law[0].0 - 5.0).abs() < 0.1 && (law[1].1 - 5f32.sqrt()).abs() < 0.1, "{law:?}");
         for (found, wanted) in [(mean_x, 5.0), (mean_y, 5.0), (sd_x, 2.0), (sd_y, 5f32.sqrt()), (product, 4.0)] {
             assert!((found - wanted).abs() < 0.1, "{found} {wanted}");
         }
@@ -123,7 +165,7 @@ mod tests {
     #[test]
     fn a_map_has_the_moments_of_its_channels() {
         // Channel 0: means N(1, 0.5^2), spread 2 throughout; channel 1: mean -3, no spread.
-        let e = Law::Prior { len: 1 }.draw(10_000, 1);
+        let e = Law::Standard { len: 1, is_prior: true }.draw(10_000, 1);
         let rows: Vec<f32> = e.iter().flat_map(|e| [1.0 + 0.5 * e, 2.0, 5.0, -3.0, 0.0, 3.0]).collect();
         let drawn = Law::channels(&Mahalanobis::fit(&rows, 6), 4).draw(5_000, 2);
         let channel =

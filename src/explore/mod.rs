@@ -4,7 +4,9 @@ pub mod chart;
 pub mod law;
 pub mod still;
 pub mod subject;
+pub mod traverse;
+pub mod usage;
 pub mod way;
 
-pub use law::Law;
+pub use law::{Law, Source};
 pub use subject::Subject;

@@ -4,10 +4,11 @@ use crate::detector::BATCH;
 use crate::draw::Values;
 use crate::error::Result;
 use crate::model::{Autoencoder, device};
-use crate::pipeline::{Input, Pipeline, Scaling};
+use crate::pipeline::{Input, ModelKind, Pipeline, Scaling};
 use crate::reference::Reference;
 use crate::settings::Settings;
 use crate::store;
+use crate::train::judge::Latent;
 
 /// The current version of a pipeline's model, and the pipeline.
 pub struct Subject {
@@ -17,6 +18,8 @@ pub struct Subject {
     pub version: String,
     /// What normal tiles look like to the model.
     pub reference: Reference,
+    /// What each latent unit carried over the validation tiles; empty in versions that did not record it.
+    pub usage: Latent,
     model: Autoencoder,
 }
 
@@ -30,7 +33,14 @@ impl Subject {
         let version = store::load(&settings.models, &pipeline)?;
         let spec = &pipeline.spec;
         let model = Autoencoder::load(&spec.model, &spec.input, &version.weights, device::pick(&settings.device)?)?;
-        Ok(Self { version: version.manifest.version, reference: version.fitted.reference, pipeline, model })
+        let (version, fitted) = (version.manifest, version.fitted);
+        Ok(Self {
+            version: version.version,
+            reference: fitted.reference,
+            usage: version.history.latent,
+            pipeline,
+            model,
+        })
     }
 
     /// How its frames are prepared.
@@ -46,6 +56,13 @@ impl Subject {
     /// Channels, rows and columns of a latent; a vector is `(dim, 1, 1)`.
     pub fn latent_map(&self) -> (usize, usize, usize) {
         self.model.latent_map()
+    }
+
+    /// What kind of model it is: `AE`, or `VAE, beta 4`.
+    pub fn kind_text(&self) -> String {
+        let model = &self.pipeline.spec.model;
+        let dense = if model.kind == ModelKind::Dense { "dense " } else { "" };
+        if self.has_prior() { format!("{dense}VAE, beta {}", model.beta) } else { format!("{dense}AE") }
     }
 
     /// A latent's size in words: `16 latents`, or `4 x 8 x 8 latents` for a map.

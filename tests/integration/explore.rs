@@ -44,8 +44,21 @@ fn a_seed_gives_the_same_samples_and_frames_keep_the_instruments_units() {
     let highest = frame.pixels.iter().copied().fold(0.0, f32::max);
     assert!((50.0..=255.001).contains(&highest), "{highest}");
     assert_eq!(String::from_utf8(read("frames/frames.csv")).unwrap().lines().count(), 7);
-    let text = succeeds(&house, &["generate", "digits", "--count", "2", "--fitted", "--out", "f.png"]);
-    assert!(text.contains("a Gaussian fitted to the training latents"), "{text}");
+    let text = succeeds(&house, &["generate", "digits", "--count", "2", "--from", "posterior", "--out", "f.png"]);
+    assert!(text.contains("the aggregate posterior: a Gaussian fitted to the training latents"), "{text}");
+    let beside = ["generate", "digits", "--count", "13", "--beside", "digits", "--out", "g.png", "--json"];
+    let made: serde_json::Value = serde_json::from_str(&succeeds(&house, &beside)).unwrap();
+    assert_eq!((&made["model"], &made["drawn_from"]), (&made["beside"]["model"], &made["beside"]["drawn_from"]));
+
+    let units = ["generate", "digits", "--traverse", "--out", "u.png"];
+    let text = succeeds(&house, &units);
+    assert!((1..=16).all(|unit| text.contains(&format!("unit {unit}"))), "{text}");
+    fs::write(house.path("one.png"), image(1)).unwrap();
+    succeeds(&house, &[&units[..4], &["v.png", "--around", "one.png"]].concat());
+    assert_eq!(size(&house.path("u.png")), size(&house.path("v.png")));
+    assert_ne!(read("u.png"), read("v.png"));
+    let wrong = fails(&house, 2, &["generate", "digits", "--around", "one.png"]);
+    assert!(wrong.contains("--traverse"), "{wrong}");
 }
 
 #[test]
