@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use self::frames::FrameFile;
+use crate::draw::canvas::Picture;
 use crate::draw::colour::FAINT;
 use crate::draw::sheet::{Heading, Tile, contact_sheet, picture};
 use crate::draw::stretch::Stretch;
@@ -96,7 +97,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let other = args.beside.as_ref().map(|pipeline| self::draws(pipeline, args, settings)).transpose()?;
     let sheet = args.out.clone().unwrap_or_else(|| format!("{}-samples.png", draws.subject.pipeline.name).into());
     let drawn = match &other {
-        Some(other) => draw_both(&[&draws, other], args.seed),
+        Some(other) => draw_both([&draws, other], args.seed),
         None => draw(&draws, args.seed),
     };
     write(&sheet, &drawn)?;
@@ -142,26 +143,31 @@ fn draw(draws: &Draws, seed: u64) -> Vec<u8> {
 }
 
 /// Two models one below the other, each under its own stretch: their instruments may differ.
-fn draw_both(both: &[&Draws], seed: u64) -> Vec<u8> {
-    let rows = both.iter().flat_map(|Draws { subject, law, images }| {
-        let stretch = Stretch::of(&images.concat());
-        let text =
-            [subject.name(), subject.kind_text(), format!("drawn from {}", law.text()), stretch.caption()].join("; ");
-        images.chunks(COLUMNS).enumerate().map(move |(row, some)| Row {
-            title: if row == 0 { text.clone() } else { String::new() },
-            pictures: some
-                .iter()
-                .enumerate()
-                .map(|(at, image)| {
-                    let number = (row * COLUMNS + at + 1).to_string();
-                    (picture(&stretch, subject.values(image), SIDE_BESIDE), number)
-                })
-                .collect(),
-        })
-    });
-    let title = format!("samples of {} and of {}", both[0].subject.name(), both[both.len() - 1].subject.name());
-    let lines = [format!("seed {seed}; the decoder's mean, without noise; all of a model under one stretch")];
-    strip(&title, &lines, &rows.collect::<Vec<_>>()).png()
+fn draw_both(both: [&Draws; 2], seed: u64) -> Vec<u8> {
+    let stretches = both.map(|draws| Stretch::of(&draws.images.concat()));
+    let rows: Vec<Row> = both.iter().zip(&stretches).flat_map(|(draws, stretch)| rows(draws, stretch)).collect();
+    let title = format!("samples of {} and of {}", both[0].subject.name(), both[1].subject.name());
+    let [above, below] = stretches.map(|stretch| stretch.caption());
+    let lines = [
+        format!("seed {seed}; the decoder's mean, without noise"),
+        format!("each model under one stretch: above {above}, below {below}"),
+    ];
+    strip(&title, &lines, &rows).png()
+}
+
+/// The images of a model, the first row under its name.
+fn rows(draws: &Draws, stretch: &Stretch) -> Vec<Row> {
+    let Draws { subject, law, images } = draws;
+    let drawn = |(index, image): (usize, &Vec<f32>)| {
+        (picture(stretch, subject.values(image), SIDE_BESIDE), (index + 1).to_string())
+    };
+    let pictures: Vec<_> = images.iter().enumerate().map(drawn).collect();
+    let title = format!("{} ({}): {}", subject.name(), subject.kind_text(), law.text());
+    let row = |(row, some): (usize, &[(Picture, String)])| Row {
+        title: if row == 0 { title.clone() } else { String::new() },
+        pictures: some.to_vec(),
+    };
+    pictures.chunks(COLUMNS).enumerate().map(row).collect()
 }
 
 fn units(subject: &Subject) -> &'static str {

@@ -6,6 +6,7 @@ use std::path::Path;
 use anomalyd::draw::png::{decode, png16};
 use polars::prelude::*;
 
+use super::train;
 use super::watch::{House, has_model, image};
 
 fn succeeds(house: &House, args: &[&str]) -> String {
@@ -115,7 +116,9 @@ fn a_map_of_latents_is_a_plot_and_a_table() {
         text.contains("before training (weights of seed 1): the two axes hold") && text.contains("after training"),
         "{text}"
     );
+    assert_eq!(text.matches(" of 16 units active, KL ").count(), 2, "{text}");
     let svg = fs::read_to_string(house.path("a.svg")).unwrap();
+    assert_eq!(svg.matches("of 16 units active").count(), 2);
     assert!(svg.contains("principal axis 1") && svg.contains("even") && svg.contains("before training"));
     let rows = ParquetReader::new(fs::File::open(house.path("a.parquet")).unwrap()).finish().unwrap();
     assert_eq!(rows.height(), 24);
@@ -152,4 +155,26 @@ fn a_map_of_latents_is_a_plot_and_a_table() {
     fs::write(house.path("data/one.png"), image(1)).unwrap();
     let wrong = fails(&house, 5, &map);
     assert!(wrong.contains("a map of 1 frames shows nothing"), "{wrong}");
+}
+
+#[test]
+fn an_autoencoder_has_no_prior_and_says_what_can_be_drawn_from_instead() {
+    let house = train::House::new();
+    let point =
+        train::PIPELINE.replace("kind = \"dense\"", "kind = \"ae\"").replace("channels = [32]", "channels = [4, 8]");
+    fs::write(house.path("spots.toml"), point).unwrap();
+    house.train(&[]);
+    let run = |args: &[&str]| {
+        let output = house.run(&[&["generate", "./spots.toml", "--count", "2"], args].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let (code, text) = run(&[]);
+    assert!(code == Some(2) && text.contains("without a prior") && text.contains("--from posterior"), "{text}");
+    let (code, text) = run(&["--from", "posterior"]);
+    assert!(code == Some(0) && text.contains("aggregate posterior"), "{text}");
+    let (code, text) = run(&["--from", "normal"]);
+    assert!(code == Some(0) && text.contains("no prior of this model"), "{text}");
+    let output = house.run(&["generate", "./spots.toml", "--traverse", "--from", "posterior"]);
+    assert!(output.status.success() && house.path("spots-units.png").exists());
 }

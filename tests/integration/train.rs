@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 
-const PIPELINE: &str = r#"
+pub const PIPELINE: &str = r#"
 [input]
 size = 64
 channels = 1
