@@ -133,14 +133,15 @@ fn chain(spec: &Spec, denoiser: &pipeline::Denoiser) -> Result<Chain> {
     unet(input, spec.input.channels, &denoiser.widths, denoiser.norm, denoiser.upsample)
 }
 
-/// What a pixel of its output is worth. A Gaussian one has the noise that is added, or a unit's.
+/// What a pixel of its output is worth: the output is a mean, of clean frames as of noisy ones. A Gaussian one has the noise
+/// that is added, or a unit's.
 fn law(spec: &Spec, denoiser: &pipeline::Denoiser) -> Observation {
     let sigma = match (denoiser.noise, spec.input.scaling) {
         (Some(ExtraNoise::Gaussian(sigma)), Scaling::Linear { black, white }) => sigma / (white - black).abs(),
         _ => 1.0,
     };
     let log_var = vec![2.0 * sigma.ln(); spec.input.channels];
-    Observation::new(spec.model.likelihood, spec.input.scaling, spec.input.channels, &log_var)
+    Observation::of_means(spec.model.likelihood, spec.input.scaling, spec.input.channels, &log_var)
 }
 
 #[cfg(test)]

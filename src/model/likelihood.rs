@@ -30,6 +30,8 @@ pub(crate) enum Law {
     Gaussian(Vec<f32>),
     /// Output is the mean; the variance follows from it in physical units.
     Counts(Response, Noise),
+    /// The same as a weight alone.
+    Deviance(Response, Noise),
 }
 
 impl Observation {
@@ -46,6 +48,21 @@ impl Observation {
         Self { law, channels }
     }
 
+    /// The same for images that do not have the noise of the law, such as those without noise: what fits best is their mean,
+    /// whatever spread they have. So it is under the other laws, but the likelihood of counts takes a small spread for a sign of a
+    /// small variance, hence of a small mean: its best mean lies about `var'(mu) / 2` below that of images without noise. Counts
+    /// are compared by the quasi-likelihood instead, whose slope `(mu - v) / var(mu)` has mean 0 at the mean (Wedderburn
+    /// 1974, doi:10.1093/biomet/61.3.439, eq. 1); it is a Bregman divergence, and these alone have that property (Banerjee, Guo
+    /// & Wang 2005, doi:10.1109/TIT.2005.850145).
+    pub fn of_means(likelihood: Likelihood, scaling: Scaling, channels: usize, log_var: &[f32]) -> Self {
+        let Self { law, channels } = Self::new(likelihood, scaling, channels, log_var);
+        let law = match law {
+            Law::Counts(response, noise) => Law::Deviance(response, noise),
+            law => law,
+        };
+        Self { law, channels }
+    }
+
     /// Replaces the fitted log-variances.
     pub(crate) fn set_log_var(&mut self, values: &[f32]) {
         if let Law::Gaussian(log_var) = &mut self.law {
@@ -57,7 +74,7 @@ impl Observation {
         &self.law
     }
 
-    /// `-ln p(x | output)` in nats, summed over the image.
+    /// `-ln p(x | output)` in nats, summed over the image; of means the deviance, 0 where they are hit.
     pub fn nll(&self, x: &[f32], output: &[f32]) -> f64 {
         match &self.law {
             Law::Bernoulli => pixels::bernoulli_nll(x, output),
@@ -66,6 +83,7 @@ impl Observation {
                 .map(|(x, y, log_var)| gaussian(pixels::squared_distance(x, y), x.len(), log_var))
                 .sum(),
             Law::Counts(response, noise) => pixels::counts_nll(response, noise, x, output),
+            Law::Deviance(response, noise) => pixels::deviance_of(response, noise, x, output),
         }
     }
 
@@ -81,6 +99,7 @@ impl Observation {
                 self.planes(x, x, log_var).map(|(x, _, log_var)| gaussian(0.0, x.len(), log_var)).sum()
             }
             Law::Counts(response, noise) => pixels::counts_nll(response, noise, x, x),
+            Law::Deviance(..) => 0.0,
         }
     }
 
@@ -89,7 +108,7 @@ impl Observation {
         match &self.law {
             Law::Bernoulli => pixels::sigmoid(output, x_hat),
             Law::Gaussian(_) => x_hat.copy_from_slice(output),
-            Law::Counts(response, _) => {
+            Law::Counts(response, _) | Law::Deviance(response, _) => {
                 let (low, high) = response.bounds;
                 x_hat.iter_mut().zip(output).for_each(|(x_hat, y)| *x_hat = y.clamp(low, high));
             }
@@ -115,7 +134,7 @@ impl Observation {
                     r.iter_mut().zip(x.iter().zip(y)).for_each(|(r, (x, y))| *r = (x - y) * inverse);
                 }
             }
-            Law::Counts(response, noise) => {
+            Law::Counts(response, noise) | Law::Deviance(response, noise) => {
                 for (r, (&x, &y)) in r.iter_mut().zip(x.iter().zip(output)) {
                     let (mu, _) = response.signal(y);
                     *r = (response.signal(x).0 - mu) / noise.variance(mu).0.sqrt();
@@ -137,6 +156,7 @@ impl Observation {
         match &self.law {
             Law::Bernoulli => pixels::bernoulli_gradient(x, output, g, weight),
             Law::Counts(response, noise) => pixels::counts_gradient(response, noise, x, output, g, weight),
+            Law::Deviance(response, noise) => pixels::deviance_gradient(response, noise, x, output, g, weight),
             Law::Gaussian(log_var) => {
                 let size = x.len() / self.channels;
                 let mut total = 0.0;
@@ -260,6 +280,53 @@ mod tests {
         let mut r = [0.0; 4];
         law.residual(&x, &y, &mut r);
         near(&r, &[-0.484_245_045_695_2, 20.753_783_865_665_66, 0.786_914_943_180_6, -2.778_821_226_531_3]);
+    }
+
+    /// With `un`, `v`, `mu` and `var` of above: the slope `(mu - v) / var * 5 * cosh(y)`, 0 outside the bounds of asinh; the value
+    /// `scipy.integrate.quad(lambda t: (t - v) / var(t), v, mu)`, for means nearby.
+    #[test]
+    fn deviance_is_scipys() {
+        let (x, y) = ([-1.0, 0.3, 2.5, 6.0], [0.2, -7.0, 2.0, 6.2]);
+        let likelihood = Likelihood::PoissonGaussian { gain: 1.5, read_noise: 5.0, offset: 100.0, model_error: 0.05 };
+        let law = Observation::of_means(likelihood, Scaling::Asinh { black: 200.0, scale: 5.0 }, 1, &[]);
+        let mut g = [0.0; 4];
+        let value = law.gradient(&x, &y, &mut g, 1.0, &mut []);
+        near(&g, &[0.173_768_485_132_1, -430.481_183_174_88, -0.961_350_786_028, 42.598_733_645_543]);
+        assert_eq!(value, law.nll(&x, &y));
+        for (at, expected) in [(0, 0.119_999_042_023_68), (2, 0.299_073_716_010_44), (3, 4.267_937_677_59)] {
+            let value = law.nll(&x[at..=at], &y[at..=at]);
+            assert!((value / expected - 1.0).abs() < 5e-5, "{value} is not {expected}");
+        }
+        assert_eq!((law.nll(&x, &x), law.floor(&x)), (0.0, 0.0));
+    }
+
+    /// Images of mean 200 with any spread: the constant with the least loss is their mean. The likelihood's lies below by
+    /// `var' / 2 (1 - spread^2 / var)`.
+    #[test]
+    fn the_best_constant_is_the_mean_whatever_the_spread() {
+        let likelihood = Likelihood::PoissonGaussian { gain: 1.0, read_noise: 5.0, offset: 0.0, model_error: 0.1 };
+        let scaling = Scaling::Asinh { black: 200.0, scale: 15.0 };
+        for spread in [0.0, 5.0, 15.0] {
+            let x: Vec<f32> = (0..64).map(|at| scaling.scale(200.0 + if at % 2 == 0 { spread } else { -spread })).collect();
+            let best = |law: &Observation| {
+                let slope = |mean: f32| {
+                    let (y, mut g) = (vec![scaling.scale(mean); 64], vec![0.0; 64]);
+                    law.gradient(&x, &y, &mut g, 1.0, &mut []);
+                    g.iter().map(|&g| f64::from(g)).sum::<f64>()
+                };
+                let (mut low, mut high) = (150.0, 250.0);
+                for _ in 0..40 {
+                    let middle = 0.5 * (low + high);
+                    if slope(middle) > 0.0 { high = middle } else { low = middle }
+                }
+                low
+            };
+            let mean = best(&Observation::of_means(likelihood, scaling, 1, &[]));
+            assert!((mean - 200.0).abs() < 0.01, "{mean} at a spread of {spread}");
+            let biased = best(&Observation::new(likelihood, scaling, 1, &[]));
+            let expected = 200.0 - 2.5 * (1.0 - spread * spread / 625.0);
+            assert!((biased - expected).abs() < 0.1, "{biased} at a spread of {spread}, not {expected}");
+        }
     }
 
     /// `kl_divergence(Normal(m, (0.5 * lv).exp()), Normal(0., 1.)).sum()` in float64.

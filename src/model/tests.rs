@@ -255,6 +255,9 @@ fn executors_agree_on_chains() {
         let unet = unet::unet(Shape { c: 3, h: 16, w: 16 }, 3, &[4, 6, 8], Norm::Group, upsample).expect("a U-Net");
         chains_agree(&unet, 3, Target::Images(&images, &observation));
     }
+    let unet = unet::unet(grey(16), 1, &[4, 6], Norm::None, Upsample::Transposed).expect("a U-Net");
+    let counts = Observation::of_means(COUNTS, ASINH, 1, &[]);
+    chains_agree(&unet, 3, Target::Images(&images[..3 * 256], &counts));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::layers::channels;
 use crate::model::LOG_VAR_LIMIT;
 use crate::model::likelihood::{Law, Observation};
-use crate::model::pixels::Curve;
+use crate::model::pixels::{Curve, DEVIANCE_NODES, Noise, Response};
 
 /// Negative log-likelihood of a batch, summed.
 pub(super) fn nll(
@@ -29,22 +29,41 @@ pub(super) fn nll(
             ((squares.broadcast_add(&log_var)? + log_two_pi)? * 0.5)?
         }
         Law::Counts(response, noise) => {
-            let signal = |u: &Tensor| -> candle_core::Result<Tensor> {
-                let u = u.clamp(response.bounds.0, response.bounds.1)?;
-                let value = match response.curve {
-                    Curve::Linear => u,
-                    Curve::Sinh => ((u.exp()? - u.neg()?.exp()?)? * 0.5)?,
-                    Curve::Exp(range) => ((u * f64::from(range))?.exp()? - 1.0)?,
-                };
-                value.affine(f64::from(response.factor), f64::from(response.shift))
-            };
-            let (v, mu) = (signal(x)?, signal(y)?);
-            let shot = mu.maximum(noise.floor)?.affine(f64::from(noise.gain), f64::from(noise.read_variance))?;
-            let variance = (shot + (&mu * f64::from(noise.model_error))?.sqr()?)?;
+            let (v, mu) = (signal(response, x)?, signal(response, y)?);
+            let variance = variance(noise, &mu)?;
             (((v - mu)?.sqr()?.div(&variance)? + (variance.log()? + log_two_pi)?)? * 0.5)?
+        }
+        Law::Deviance(response, noise) => {
+            let (v, mu) = (signal(response, x)?, signal(response, y)?);
+            let d = (&mu - &v)?;
+            // The variance is a weight: its own slope is no part of the loss's.
+            let sloped = (d.sqr()?.div(&variance(noise, &mu)?.detach())? * 0.5)?;
+            let mut value = sloped.zeros_like()?;
+            for (node, weight) in DEVIANCE_NODES {
+                let at = variance(noise, &(&v + (&d * f64::from(node))?)?)?;
+                value = (value + (d.sqr()? * f64::from(weight))?.div(&at)?)?;
+            }
+            (value.detach() + (&sloped - sloped.detach())?)?
         }
     };
     pixels.sum_all()
+}
+
+/// From model units to signal; see [`Response::signal`].
+fn signal(response: &Response, u: &Tensor) -> candle_core::Result<Tensor> {
+    let u = u.clamp(response.bounds.0, response.bounds.1)?;
+    let value = match response.curve {
+        Curve::Linear => u,
+        Curve::Sinh => ((u.exp()? - u.neg()?.exp()?)? * 0.5)?,
+        Curve::Exp(range) => ((u * f64::from(range))?.exp()? - 1.0)?,
+    };
+    value.affine(f64::from(response.factor), f64::from(response.shift))
+}
+
+/// See [`Noise::variance`].
+fn variance(noise: &Noise, signal: &Tensor) -> candle_core::Result<Tensor> {
+    let shot = signal.maximum(noise.floor)?.affine(f64::from(noise.gain), f64::from(noise.read_variance))?;
+    shot + (signal * f64::from(noise.model_error))?.sqr()?
 }
 
 /// Cross-entropy of logits `[n, classes]` against labels `[n]`, summed, nats.
