@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::denoise::{Denoiser, Pairs, compare};
+use crate::denoise::{Denoiser, Pairs, compare, fidelity};
 use crate::detector::Detector;
 use crate::error::{Failure, Result};
 use crate::model::device;
-use crate::pipeline::{ModelKind, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 use crate::store;
 use crate::train::data;
@@ -44,23 +44,13 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let name = version.manifest.version.clone();
     let denoiser = Denoiser::load(spec, &version, device::pick(&settings.device)?)?;
     let mut detector = Detector::load(spec, version, device::pick(&settings.device)?)?;
-    let kind = match spec.model.kind {
-        ModelKind::Dense => "dense",
-        ModelKind::Ae => "ae",
-        ModelKind::Vae => "vae",
-    };
-    let found = compare::compare((&mut detector, denoiser.as_ref()), kind, &noisy.frames, &pairs)?;
+    let twins = pairs.twins(&noisy.frames, 0..noisy.frames.len());
+    let found = compare::compare((&mut detector, denoiser.as_ref()), spec.model.kind, &twins)?;
     std::fs::write(&args.out, &found.sheet).map_err(|error| Failure::io(&args.out, error))?;
     if args.json {
         return super::say(&format!("{}\n", serde_json::to_string_pretty(&found.figures).unwrap_or_default()));
     }
-    let mut text =
-        format!("model {name}, {} frames\n{:<8} {:>16} {:>20}\n", noisy.frames.len(), "", "PSNR, dB", "SSIM");
-    for figure in &found.figures {
-        let ([psnr, psnr_spread], [ssim, ssim_spread]) = (figure.psnr, figure.ssim);
-        let psnr = format!("{psnr:.2} +- {psnr_spread:.2}");
-        let ssim = format!("{ssim:.4} +- {ssim_spread:.4}");
-        text.push_str(&format!("{:<8} {psnr:>16} {ssim:>20}\n", figure.image));
-    }
-    super::say(&format!("{text}pictures: {}\n", args.out.display()))
+    let table = fidelity::table(&found.figures).join("\n");
+    let frames = noisy.frames.len();
+    super::say(&format!("model {name}, {frames} frames\n{table}\npictures: {}\n", args.out.display()))
 }

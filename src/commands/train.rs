@@ -11,6 +11,7 @@ use super::origin;
 use super::overrides::Overrides;
 use super::promotion::{self, GateArgs, Outcome, Rival};
 use super::say;
+use crate::denoise::fidelity;
 use crate::error::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::model::device::{self, Device};
@@ -43,7 +44,8 @@ pub struct Args {
     /// Labels of the test images: CSV or IDX; `normal` and those of --normal-label are normal.
     #[arg(long, value_name = "FILE", requires = "test")]
     test_labels: Option<PathBuf>,
-    /// The same images without noise, by file name: the denoiser learns from such pairs instead of noise added.
+    /// The same images without noise, by file name: the denoiser learns from such pairs instead of noise added, and the report
+    /// says how near each way of denoising comes to them.
     #[arg(long, num_args = 1.., value_name = "PATH")]
     clean: Vec<PathBuf>,
     #[command(flatten)]
@@ -129,14 +131,10 @@ fn test_frames(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<
     for_test(&samples, &args.test, args.test_labels.as_deref(), &args.selection.normal_label)
 }
 
-/// Clean twins, where the denoiser is to learn from them.
+/// Clean twins, for the denoiser to learn from and for the report.
 fn clean_frames(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Option<Vec<Sample>>> {
     if args.clean.is_empty() {
         return Ok(None);
-    }
-    if pipeline.spec.denoiser.is_none() {
-        let message = format!("--clean: pipeline {} has no denoiser that could learn from them", pipeline.name);
-        return Err(Failure::new(Kind::Usage, message).hint("give it a [denoiser], or leave --clean out"));
     }
     Ok(Some(data::load(&args.clean, &pipeline.spec.input, &settings.limits)?.frames))
 }
@@ -237,6 +235,10 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
             history.best,
             history.epochs.len()
         );
+    }
+    if let Some(denoising) = &manifest.denoising {
+        println!("denoising    {} validation frames against their clean twins", denoising.frames);
+        fidelity::table(&denoising.figures).iter().for_each(|line| println!("             {line}"));
     }
     println!("kept epoch   {} of {} ({end})", history.best, history.epochs.len());
     println!(

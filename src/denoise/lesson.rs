@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::compare::Twin;
 use super::{Denoiser, Record, chain, law};
 use crate::error::{Failure, Kind, Result};
 use crate::model::device::Device;
@@ -27,7 +28,7 @@ const JUDGE_SEED: u64 = 0x6e6f_6973_6500;
 
 /// Frames without noise, each the twin of one with it.
 #[derive(Debug, Clone)]
-pub struct Pairs<'a>(pub(super) Vec<&'a Prepared>);
+pub struct Pairs<'a>(Vec<&'a Prepared>);
 
 impl<'a> Pairs<'a> {
     /// Finds the clean twin of every frame, by file name and place in the file.
@@ -56,6 +57,11 @@ impl<'a> Pairs<'a> {
             Err(wrong(&format!("its clean frame has {}x{} pixels", twin.width, twin.height)))
         };
         Ok(Self(frames.iter().map(twin).collect::<Result<_>>()?))
+    }
+
+    /// Some of the frames with their twins.
+    pub fn twins<'b>(&'b self, frames: &'b [Sample], chosen: impl IntoIterator<Item = usize>) -> Vec<Twin<'b>> {
+        chosen.into_iter().map(|at| Twin { noisy: &frames[at].prepared, clean: self.0[at] }).collect()
     }
 }
 

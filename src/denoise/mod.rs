@@ -5,8 +5,10 @@
 //! network (Moran, Schmidt, Zhong & Coady 2020, Noisier2Noise, arXiv:1910.11908, eq. 5), and less for one that smooths more. The
 //! share is measured, as the network's mean response to the noise added, and taken off: `(f(y) - r y) / (1 - r)`.
 
+pub mod classical;
 pub mod compare;
 pub mod departures;
+pub mod fidelity;
 mod lesson;
 
 pub use lesson::{Pairs, fit};

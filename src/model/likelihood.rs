@@ -307,7 +307,8 @@ mod tests {
         let likelihood = Likelihood::PoissonGaussian { gain: 1.0, read_noise: 5.0, offset: 0.0, model_error: 0.1 };
         let scaling = Scaling::Asinh { black: 200.0, scale: 15.0 };
         for spread in [0.0, 5.0, 15.0] {
-            let x: Vec<f32> = (0..64).map(|at| scaling.scale(200.0 + if at % 2 == 0 { spread } else { -spread })).collect();
+            let x: Vec<f32> =
+                (0..64).map(|at| scaling.scale(200.0 + if at % 2 == 0 { spread } else { -spread })).collect();
             let best = |law: &Observation| {
                 let slope = |mean: f32| {
                     let (y, mut g) = (vec![scaling.scale(mean); 64], vec![0.0; 64]);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CALIBRATION, REFERENCE, WEIGHTS};
 use crate::denoise::Record;
+use crate::denoise::compare::Denoising;
 use crate::pipeline::Training;
 use crate::train::fit::History;
 use crate::train::seal::Sealed;
@@ -42,6 +43,8 @@ pub struct Manifest {
     pub training: Option<Training>,
     /// The network that makes the denoised image, where the pipeline asks for one.
     pub denoiser: Option<Record>,
+    /// How near each way of denoising comes to frames without noise, where such were given.
+    pub denoising: Option<Denoising>,
     /// What each declared transformation does to the scores of validation frames.
     #[serde(default)]
     pub symmetries: Vec<Symmetry>,

@@ -222,10 +222,10 @@ fn augmented(
     batch
 }
 
-/// At most `count` of the tiles, evenly spread.
-pub fn evenly(tiles: &[TileRef], count: usize) -> Vec<TileRef> {
-    let step = tiles.len().div_ceil(count).max(1);
-    tiles.iter().step_by(step).copied().collect()
+/// At most `count` of the items, evenly spread.
+pub fn evenly<T: Copy>(items: &[T], count: usize) -> Vec<T> {
+    let step = items.len().div_ceil(count).max(1);
+    items.iter().step_by(step).copied().collect()
 }
 
 /// All tiles of some samples.

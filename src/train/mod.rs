@@ -47,6 +47,8 @@ use split::{GroupCounts, Split};
 const REFERENCE_TILES: usize = 20_000;
 /// Local feature vectors the patch covariance is fitted on, about.
 const REFERENCE_PATCHES: usize = 100_000;
+/// Most validation frames that are held against their clean twins.
+const COMPARED: usize = 64;
 /// Frames examined at once: bounds the memory of large frames' measurements.
 const FRAMES_AT_ONCE: usize = 64;
 
@@ -63,7 +65,7 @@ pub struct Job<'a> {
     pub sources: &'a [Source],
     /// Weights to start from; drawn by the seed where absent.
     pub start: Option<&'a Path>,
-    /// Clean twins of the frames, for the denoiser; without them it learns from noise added.
+    /// Clean twins of the frames, for the denoiser and the report; without them it learns from noise added.
     pub clean: Option<Vec<Sample>>,
     /// Where versions are published.
     pub models: &'a Path,
@@ -112,6 +114,14 @@ pub fn train(
     }
     let (parameters, sparsity) = (model.parameter_count(), model.sparsity()?);
     let (mut detector, seen) = freeze(model, frames, (&train, &parts.validation), job.pipeline)?;
+    let denoising = match &pairs {
+        Some(pairs) => {
+            let twins = pairs.twins(frames, evenly(&parts.validation, COMPARED));
+            let ways = (&mut detector, denoiser.as_ref().map(|(denoiser, _)| denoiser));
+            Some(pictures::draw_denoising(&draft.folder, ways, spec.model.kind, &twins)?)
+        }
+        None => None,
+    };
     pictures::draw_reconstructions(&draft.folder, &job.pipeline.name, &mut detector, frames, &parts.validation)?;
     let calibration = rank(&mut detector, frames, &parts.calibration, job.pipeline)?;
     let scores: Vec<f64> = calibration.iter().map(|row| row.score).collect();
@@ -131,6 +141,7 @@ pub fn train(
         sparsity,
         training: Some(spec.training.clone()),
         denoiser: denoiser.map(|(_, record)| record),
+        denoising,
         symmetries,
         data: Data {
             given: job.given.iter().map(|path| path.display().to_string()).collect(),

@@ -6,13 +6,15 @@ use super::augment::Augmenter;
 use super::data::Sample;
 use super::fit::History;
 use super::fit::{TileRef, evenly};
+use crate::denoise::Denoiser;
+use crate::denoise::compare::{self, Denoising, Twin};
 use crate::detector::Detector;
 use crate::draw::Values;
 use crate::draw::colour::{BLUE, GREEN};
 use crate::draw::plot::{EpochPoint, loss_svg};
 use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail};
 use crate::error::{Failure, Result};
-use crate::pipeline::Spec;
+use crate::pipeline::{ModelKind, Spec};
 use crate::prepare::Prepared;
 
 /// Pairs on the contact sheet.
@@ -74,6 +76,21 @@ pub fn draw_reconstructions(
         legend: vec![(BLUE, "input".into()), (GREEN, "reconstruction".into())],
     };
     write(&folder.join("reconstructions.png"), &contact_sheet(&heading, &tiles, 6))
+}
+
+/// Writes `denoising.png`: frames as each way of denoising leaves them, beside their clean twins; and says how near they come.
+///
+/// # Errors
+/// Those of [`compare::compare`]; [`crate::error::Kind::Io`] naming the file.
+pub fn draw_denoising(
+    folder: &Path,
+    ways: (&mut Detector, Option<&Denoiser>),
+    kind: ModelKind,
+    twins: &[Twin],
+) -> Result<Denoising> {
+    let found = compare::compare(ways, kind, twins)?;
+    write(&folder.join("denoising.png"), &found.sheet)?;
+    Ok(Denoising { frames: twins.len(), figures: found.figures })
 }
 
 /// Writes `augmentation.png`: for each declared transformation a row of training tiles, the first of each pair untouched.

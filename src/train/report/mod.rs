@@ -7,12 +7,14 @@
 //! sealed.rs   the test split            ablation.rs what each option is worth
 //! seen.rs     what only the data can show           kept.rs  the same as files of the version
 //! known.rs    all of it from a version's folder, to write the page anew               map.rs  tiles in the latent space
+//! denoising.rs  images held against clean frames
 //! ```
 //! The page is about a version and no part of it: verdicts, promotions, looks at the test split and ablations come after the
 //! version is made, and each writes it anew. Its digest is in no manifest.
 
 mod ablation;
 mod chart;
+mod denoising;
 mod figures;
 mod gate;
 mod html;
@@ -106,6 +108,7 @@ pub fn page(report: &Report) -> Result<String> {
 struct Pictures {
     reconstructions: Option<Vec<u8>>,
     augmentation: Option<Vec<u8>>,
+    denoising: Option<Vec<u8>>,
     samples: Option<Vec<u8>>,
 }
 
@@ -113,7 +116,12 @@ impl Pictures {
     fn of(report: &Report) -> Result<Self> {
         let read = |name: &str| std::fs::read(report.folder.join(name)).ok();
         let samples = samples::sheet(report.spec, &report.folder.join("weights.safetensors"))?;
-        Ok(Self { reconstructions: read("reconstructions.png"), augmentation: read("augmentation.png"), samples })
+        Ok(Self {
+            reconstructions: read("reconstructions.png"),
+            augmentation: read("augmentation.png"),
+            denoising: read("denoising.png"),
+            samples,
+        })
     }
 }
 
@@ -125,11 +133,12 @@ fn section(html: &mut Html, (id, title): (&'static str, &str), inner: impl FnOnc
     });
 }
 
-const PARTS: [(&str, &str); 10] = [
+const PARTS: [(&str, &str); 11] = [
     ("diagnosis", "Diagnosis"),
     ("course", "Course of the training"),
     ("latent", "Latent"),
     ("pictures", "Pictures"),
+    ("denoising", "Denoising"),
     ("scores", "Scores and certificate"),
     ("gate", "Gate and history"),
     ("test", "Sealed test split"),
@@ -148,11 +157,12 @@ fn body(html: &mut Html, report: &Report, (calibration, pictures, ablation): Mad
             html.words("a", &[("href", &format!("#{id}"))], title);
         }
     });
-    let [diagnosis, course, latent, shown, scores, gate, test, regularisation, ablated, origin] = PARTS;
+    let [diagnosis, course, latent, shown, denoised, scores, gate, test, regularisation, ablated, origin] = PARTS;
     section(html, diagnosis, |html| words::findings(html, report));
     section(html, course, |html| html.element("div", &[("class", "grid")], |html| draw_course(html, report)));
     section(html, latent, |html| html.element("div", &[("class", "grid")], |html| draw_latent(html, report)));
     section(html, shown, |html| draw_pictures(html, pictures));
+    section(html, denoised, |html| denoising::draw(html, report, pictures.denoising.as_deref()));
     section(html, scores, |html| {
         html.words("p", &[], &figures::certificate(calibration));
         html.element("div", &[("class", "grid")], |html| {
