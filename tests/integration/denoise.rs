@@ -75,15 +75,24 @@ fn a_unet_of_clean_twins_is_what_the_report_keeps() {
     let manifest: Value = serde_json::from_str(&run(folder, &train)).unwrap();
     assert_eq!(manifest["denoiser"]["pairs"], true, "{manifest:#}");
     assert!(manifest["digests"]["denoiser.safetensors"].is_string(), "{:#}", manifest["digests"]);
+    let trained: Vec<&str> =
+        manifest["denoising"]["figures"].as_array().unwrap().iter().map(|one| one["image"].as_str().unwrap()).collect();
+    assert_eq!(trained, ["input", "median", "gaussian", "dense", "unet"]);
+    let version = folder.join("models/sky").join(manifest["version"].as_str().unwrap());
+    let page = fs::read_to_string(version.join("report.html")).unwrap();
+    assert!(page.contains("20 validation frames against their twins") && page.contains("<td>unet</td>"));
+    assert!(fs::read(version.join("denoising.png")).unwrap().starts_with(b"\x89PNG"));
 
     let denoise = ["denoise", "sky", "--noisy", "held/frames", "--clean", "held/clean", "--out", "d.png", "--json"];
     let figures: Value = serde_json::from_str(&run(folder, &denoise)).unwrap();
     let names: Vec<&str> = figures.as_array().unwrap().iter().map(|one| one["image"].as_str().unwrap()).collect();
-    assert_eq!(names, ["input", "dense", "unet"]);
+    assert_eq!(names, ["input", "median", "gaussian", "dense", "unet"]);
     for figure in ["psnr", "ssim"] {
-        let [input, unet] = [0, 2].map(|which| figures[which][figure][0].as_f64().unwrap());
+        let [input, unet] = [0, 4].map(|which| figures[which][figure][0].as_f64().unwrap());
         assert!(unet > input, "{figure}: {unet} of the U-Net, {input} of the input");
     }
+    let sky = figures[4]["sky"][0].as_f64().unwrap();
+    assert!(sky.abs() < 0.1, "the U-Net's sky is {sky} sigma too bright");
     assert!(fs::read(folder.join("d.png")).unwrap().starts_with(b"\x89PNG"));
 
     run(folder, &["score", "sky", "held/frames"]);

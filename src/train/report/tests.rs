@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::ablate::kept::tests::ablation;
 use crate::components::Component;
+use crate::denoise::compare::Denoising;
+use crate::denoise::fidelity::Fidelity;
 use crate::pipeline::Pipeline;
 use crate::store::{Anomalies, Event, FalseAlarms, Paired, Verdict, read_manifest};
 use crate::train::fit::Epoch;
@@ -26,6 +28,11 @@ fn folder() -> PathBuf {
 /// Its manifest, with all that newer trainings record.
 fn manifest() -> Manifest {
     let mut manifest = read_manifest(&folder()).unwrap();
+    let figure =
+        |image: &str, psnr: f64| Fidelity { image: image.into(), psnr: [psnr, 1.0], ssim: [0.5, 0.1], sky: None };
+    let sky = Some([-0.017, 0.004]);
+    let figures = vec![figure("input", 17.25), Fidelity { sky, ..figure("unet", 31.5) }];
+    manifest.denoising = Some(Denoising { frames: 64, figures });
     let history = &mut manifest.history;
     history.layers =
         ["encoder.0", "encoder.3", "encoder.6", "decoder.0", "decoder.3", "decoder.6"].map(String::from).into();
@@ -138,6 +145,8 @@ fn a_page_has_every_part_and_needs_nothing_from_elsewhere() {
         "weights exactly zero",
         "No verdict of the gate",
         "give training.split a fourth share",
+        "64 validation frames against their twins",
+        "<td>unet</td><td>31.50 +- 1.00</td><td>0.5000 +- 0.1000</td><td>-0.017 +- 0.004</td>",
     ] {
         assert!(text.contains(words), "{words}");
     }
@@ -185,7 +194,12 @@ fn what_is_known_later_is_shown_with_reasons_and_figures() {
 fn what_a_version_does_not_keep_is_said() {
     let shipped = read_manifest(&folder()).unwrap();
     let text = made("digits", &shipped, None);
-    for words in ["keeps no latents of its validation frames", "keeps no scores of its", "recorded neither gradients"] {
+    for words in [
+        "keeps no latents of its validation frames",
+        "keeps no scores of its",
+        "recorded neither gradients",
+        "train --clean",
+    ] {
         assert!(text.contains(words), "{words}");
     }
     assert!(text.contains("converged: epoch 19"), "diagnosed anew");
