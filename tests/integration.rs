@@ -22,4 +22,5 @@ mod integration {
     mod simulate;
     mod train;
     mod watch;
+    mod workshop;
 }

@@ -2,101 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output};
 
-use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 
-const PIPELINE: &str = r#"
-[input]
-size = 64
-channels = 1
-scaling = { kind = "log", black = 0, white = 1000, scale = 5 }
-clip = true
-tile = { size = 64, stride = 64 }
+use super::workshop::{House, SPOTS};
 
-[model]
-kind = "dense"
-channels = [32]
-norm = "none"
-latent = { kind = "vector", dim = 4 }
-beta = 0.3
-likelihood = { kind = "bernoulli" }
-
-[training]
-seed = 1
-epochs = 2
-batch_size = 16
-learning_rate = 2e-3
-weight_decay = 1e-4
-clip_norm = 100.0
-warmup_epochs = 1
-patience = 4
-split = [0.4, 0.2, 0.4]
-
-[score]
-components = ["excess_nll", "brightness"]
-
-[calibration]
-alpha = 0.2
-delta = 0.2
-"#;
-
-/// A folder with a pipeline, its model, and frames of every kind of anomaly.
-struct House(tempfile::TempDir);
-
-impl House {
-    fn new() -> Self {
-        let house = Self(tempfile::tempdir().unwrap());
-        fs::write(house.path("spots.toml"), PIPELINE).unwrap();
-        house.simulate("data", "17", "100", "0");
-        house.simulate("known", "18", "240", "1");
-        house.simulate("new", "19", "24", "1");
-        house.succeed(&["train", "./spots.toml", "--data", "data/normal"]);
-        house
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn simulate(&self, out: &str, seed: &str, count: &str, anomalies: &str) {
-        let size_and_place = ["--size", "128", "--split", "--out", out];
-        let of = ["simulate", "detector", "--seed", seed, "--count", count, "--anomalies", anomalies];
-        self.succeed(&[&of[..], &size_and_place].concat());
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(cargo_bin("anomalyd"));
-        let folders = ["--models", "models", "--state", "state", "--pipelines", "."];
-        command.args(folders).args(arguments).current_dir(self.0.path()).output().unwrap()
-    }
-
-    fn succeed(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.succeed(arguments)).unwrap()
-    }
-
-    fn query(&self, sql: &str) -> Vec<Value> {
-        let lines = self.succeed(&["query", "--format", "json", sql]);
-        match serde_json::from_str(&lines) {
-            Ok(Value::Array(rows)) => rows,
-            _ => lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
-        }
-    }
+/// A folder with a tiled pipeline, its model, and frames of every kind of anomaly.
+fn house() -> House {
+    let tiled = SPOTS.replace("[model]", "tile = { size = 64, stride = 64 }\n\n[model]");
+    let house = House::of("spots", &tiled);
+    let how = |seed, count, anomalies| ["--seed", seed, "--count", count, "--anomalies", anomalies, "--size", "128"];
+    house.simulate("detector", "data", &how("17", "100", "0"));
+    house.simulate("detector", "known", &how("18", "240", "1"));
+    house.simulate("detector", "new", &how("19", "24", "1"));
+    house.succeed(&["train", "spots", "--data", "data/normal", "--epochs", "2"]);
+    house
 }
 
 #[test]
 fn flagged_frames_of_known_kinds_are_named_and_older_rows_are_not() {
-    let house = House::new();
-    let missing = house.run(&["classify", "evaluate", "spots", "--data", "new/anomalous"]);
-    assert_eq!(missing.status.code(), Some(4), "{}", String::from_utf8_lossy(&missing.stderr));
+    let house = house();
+    house.refuse(&["classify", "evaluate", "spots", "--data", "new/anomalous"], 4, "no classifier");
     house.succeed(&["score", "spots", "data/normal"]);
 
     let train = ["classify", "train", "spots", "--data", "known/anomalous", "--network", "lenet5"];

@@ -1,11 +1,8 @@
 //! `train` and `denoise` from the command line: a U-Net of clean twins takes more noise away than it leaves, and says so.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
-use assert_cmd::cargo::cargo_bin;
-use serde_json::Value;
+use super::workshop::House;
 
 const PIPELINE: &str = r#"
 [input]
@@ -51,28 +48,14 @@ delta = 0.2
 denoised = "all"
 "#;
 
-fn run(folder: &Path, arguments: &[&str]) -> String {
-    let mut command = Command::new(cargo_bin("anomalyd"));
-    let output = command
-        .args(["--models", "models", "--state", "state", "--pipelines", "."])
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 #[test]
 fn a_unet_of_clean_twins_is_what_the_report_keeps() {
-    let house = tempfile::tempdir().unwrap();
-    let folder = house.path();
-    fs::write(folder.join("sky.toml"), PIPELINE).unwrap();
+    let house = House::of("sky", PIPELINE);
     let simulate = ["simulate", "telescope", "--anomalies", "0", "--size", "64", "--clean", "--seed"];
-    run(folder, &[&simulate[..], &["1", "--count", "100", "--out", "data"]].concat());
-    run(folder, &[&simulate[..], &["2", "--count", "8", "--out", "held"]].concat());
+    house.succeed(&[&simulate[..], &["1", "--count", "100", "--out", "data"]].concat());
+    house.succeed(&[&simulate[..], &["2", "--count", "8", "--out", "held"]].concat());
     let train = ["train", "sky", "--data", "data/frames", "--clean", "data/clean", "--json"];
-    let manifest: Value = serde_json::from_str(&run(folder, &train)).unwrap();
+    let manifest = house.json(&train);
     assert_eq!(manifest["denoiser"]["pairs"], true, "{manifest:#}");
     assert!(manifest["digests"]["denoiser.safetensors"].is_string(), "{:#}", manifest["digests"]);
     let trained: Vec<&str> =
@@ -84,21 +67,20 @@ fn a_unet_of_clean_twins_is_what_the_report_keeps() {
     assert!(fs::read(version.join("denoising.png")).unwrap().starts_with(b"\x89PNG"));
 
     let denoise = ["denoise", "sky", "--noisy", "held/frames", "--clean", "held/clean", "--out", "d.png", "--json"];
-    let figures: Value = serde_json::from_str(&run(folder, &denoise)).unwrap();
+    let figures = house.json(&denoise);
     let names: Vec<&str> = figures.as_array().unwrap().iter().map(|one| one["image"].as_str().unwrap()).collect();
     assert_eq!(names, ["input", "median", "gaussian", "dense", "unet"]);
     for figure in ["psnr", "ssim"] {
         let [input, unet] = [0, 4].map(|which| figures[which][figure][0].as_f64().unwrap());
         assert!(unet > input, "{figure}: {unet} of the U-Net, {input} of the input");
     }
-    assert!(fs::read(folder.join("d.png")).unwrap().starts_with(b"\x89PNG"));
+    assert!(fs::read(house.path("d.png")).unwrap().starts_with(b"\x89PNG"));
 
-    run(folder, &["score", "sky", "held/frames"]);
+    house.succeed(&["score", "sky", "held/frames"]);
     let sql = "SELECT denoised_by, departures, departure_max, departed FROM denoised";
-    let rows: Value = serde_json::from_str(&run(folder, &["query", sql, "--format", "json"])).unwrap();
-    let rows = rows.as_array().unwrap();
+    let rows = house.query(sql);
     assert_eq!(rows.len(), 8);
-    for row in rows {
+    for row in &rows {
         assert_eq!(row["denoised_by"], "unet", "{row}");
         let listed = row["departed"].as_array().unwrap().len() as u64;
         assert_eq!(row["departures"].as_u64().unwrap().min(256), listed, "{row}");

@@ -6,8 +6,8 @@ use std::path::Path;
 use anomalyd::draw::png::{decode, png16};
 use polars::prelude::*;
 
-use super::train;
 use super::watch::{House, has_model, image};
+use super::workshop;
 
 fn succeeds(house: &House, args: &[&str]) -> String {
     let output = house.run(args);
@@ -159,9 +159,9 @@ fn a_map_of_latents_is_a_plot_and_a_table() {
 
 #[test]
 fn an_autoencoder_has_no_prior_and_says_what_can_be_drawn_from_instead() {
-    let house = train::House::new();
+    let house = workshop::House::of_spots();
     let point =
-        train::PIPELINE.replace("kind = \"dense\"", "kind = \"ae\"").replace("channels = [32]", "channels = [4, 8]");
+        workshop::SPOTS.replace("kind = \"dense\"", "kind = \"ae\"").replace("channels = [32]", "channels = [4, 8]");
     fs::write(house.path("spots.toml"), point).unwrap();
     house.train(&[]);
     let run = |args: &[&str]| {
