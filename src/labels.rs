@@ -17,6 +17,8 @@ use crate::ledger::check_owner;
 /// The label of a frame that is normal.
 pub const NORMAL: &str = "normal";
 
+const FILE: &str = "labels.sqlite";
+
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS labels (
     pipeline TEXT NOT NULL, file_digest TEXT NOT NULL, frame_index INTEGER NOT NULL,
     frame_id TEXT NOT NULL, source TEXT NOT NULL, label TEXT NOT NULL, at INTEGER NOT NULL,
@@ -55,7 +57,7 @@ impl Labels {
     /// [`crate::error::Kind::Settings`] for a folder of another user, [`crate::error::Kind::Io`] naming the file.
     pub fn open(state: &Path) -> Result<Self> {
         check_owner(state, &std::fs::metadata(state).map_err(|error| Failure::io(state, error))?)?;
-        let path = state.join("labels.sqlite");
+        let path = state.join(FILE);
         let open = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(&path)?;
             connection.busy_timeout(Duration::from_secs(10))?;
@@ -106,6 +108,14 @@ impl Labels {
         };
         read().map_err(|error| Trouble::sqlite(&self.path, &error).into())
     }
+}
+
+/// Everything that was said, as [`Labels::all`]; nothing where nobody has said anything, and then nothing is made for the asking.
+///
+/// # Errors
+/// Those of [`Labels::open`].
+pub fn read(state: &Path) -> Result<Vec<Label>> {
+    if state.join(FILE).exists() { Labels::open(state)?.all() } else { Ok(Vec::new()) }
 }
 
 #[cfg(test)]

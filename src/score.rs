@@ -164,6 +164,11 @@ impl Scorer {
         &self.identity
     }
 
+    /// The version of the classifier, where there is one.
+    pub fn classifier(&self) -> Option<&str> {
+        self.classifier.as_ref().map(|classifier| classifier.card.version.as_str())
+    }
+
     /// The calibration behind the p-values.
     pub fn calibration(&self) -> &Calibration {
         &self.calibration

@@ -1,14 +1,14 @@
 //! Classifiers on disk: published atomically, immutable, checked at every load.
 //!
 //! ```text
-//! models/<pipeline>/classifier/current                     the name of one version
+//! models/<pipeline>/classifier/current                     the name of the version in use
+//! models/<pipeline>/classifier/history.toml                promotions, rollbacks and refusals, with times and reasons
 //! models/<pipeline>/classifier/<version>/classifier.toml   what it is, what it was made from, how well it does
 //!                                        classifier.safetensors
 //!                                        confusion.svg     validation, or test where there is any
 //! ```
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -17,15 +17,15 @@ use serde::{Deserialize, Serialize};
 use super::design::Design;
 use super::figures::Figures;
 use super::lens::Lens;
-use super::set::Left;
+use super::set::{Left, Said};
 use crate::error::{Failure, Kind, Result};
-use crate::pipeline::{Input, Pipeline};
-use crate::store;
+use crate::pipeline::{Augment, Input, Pipeline};
+use crate::store::{self, Shelf, Staging};
 use crate::train::chain::History;
 
 const CARD: &str = "classifier.toml";
-const WEIGHTS: &str = "classifier.safetensors";
-const CURRENT: &str = "current";
+/// The weights' file.
+pub const WEIGHTS: &str = "classifier.safetensors";
 
 /// What a classifier is, what it was made from, and how well it does.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,6 +97,9 @@ pub struct Fitting {
     pub patience: usize,
     /// Shares of train, validation and test.
     pub split: [f64; 3],
+    /// What is done to the frames that fit the weights: symmetries of every kind, not of normal frames alone.
+    #[serde(default, skip_serializing_if = "Augment::is_off")]
+    pub augment: Augment,
 }
 
 /// The data a classifier was made from.
@@ -107,6 +110,9 @@ pub struct Data {
     /// The file of labels; none where folders name the kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
+    /// What people's labels gave; none where they were not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
     /// Frames that were left out.
     pub left_out: Left,
     /// Fitted the weights.
@@ -131,29 +137,87 @@ pub struct Part {
 /// # Errors
 /// [`Kind::Model`] saying what is missing, damaged or different.
 pub fn load(models: &Path, pipeline: &Pipeline) -> Result<Option<(Card, PathBuf)>> {
-    let home = home(models, &pipeline.name);
-    let current = home.join(CURRENT);
-    let name = match fs::read_to_string(&current) {
-        Ok(name) => name,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(damaged(&current, &error)),
-    };
-    let (card, weights) = (home.join(name.trim()).join(CARD), home.join(name.trim()).join(WEIGHTS));
-    let text = fs::read_to_string(&card).map_err(|error| damaged(&card, &error))?;
-    let found: Card = toml::from_str(&text).map_err(|error| damaged(&card, &error))?;
-    let bytes = fs::read(&weights).map_err(|error| damaged(&weights, &error))?;
-    let digest = blake3::hash(&bytes).to_hex().to_string();
-    if digest != found.weights {
-        let why = format!("its digest is {digest}, {CARD} says {}", found.weights);
-        return Err(damaged(&weights, &why));
+    match current(models, &pipeline.name)? {
+        Some(version) => load_version(models, pipeline, &version).map(Some),
+        None => Ok(None),
     }
-    same_input(pipeline, &found)?;
-    Ok(Some((found, weights)))
+}
+
+/// The same of a version by its name.
+///
+/// # Errors
+/// [`Kind::Model`] saying what is missing, damaged or different.
+pub fn load_version(models: &Path, pipeline: &Pipeline, version: &str) -> Result<(Card, PathBuf)> {
+    let folder = home(models, &pipeline.name).join(version);
+    let card = verified(&folder)?;
+    same_input(pipeline, &card)?;
+    Ok((card, folder.join(WEIGHTS)))
+}
+
+/// The name of the classifier in use; `None` where there is none.
+///
+/// # Errors
+/// [`Kind::Io`] naming the file.
+pub fn current(models: &Path, pipeline: &str) -> Result<Option<String>> {
+    store::current(models, &store::classifiers_of(pipeline))
+}
+
+/// The folder of a pipeline's classifiers.
+pub fn home(models: &Path, pipeline: &str) -> PathBuf {
+    store::home(models, &store::classifiers_of(pipeline))
+}
+
+/// The classifiers of a pipeline, held against other processes that would change them.
+///
+/// # Errors
+/// [`Kind::Model`] where there are none, [`Kind::Io`].
+pub fn shelf(models: &Path, pipeline: &str) -> Result<Shelf> {
+    Shelf::of(models, &store::classifiers_of(pipeline), |folder| verified(folder).map(drop)).map_err(|failure| {
+        match failure.kind {
+            Kind::Model => {
+                failure.hint(format!("train one: anomalyd classify train {pipeline} --data DIR --network lenet5"))
+            }
+            _ => failure,
+        }
+    })
+}
+
+/// Completes the card and publishes the folder as its version: a candidate. Returns the folder.
+///
+/// # Errors
+/// [`Kind::Io`] naming the file or folder.
+pub fn publish(staging: Staging, card: &mut Card) -> Result<PathBuf> {
+    card.weights = store::digest_of(&staging.path(WEIGHTS))?;
+    card.version = staging.next(&card.weights)?;
+    let text = toml::to_string_pretty(card)
+        .map_err(|error| Failure::new(Kind::Internal, format!("cannot serialise {CARD}: {error}")))?;
+    staging.write(CARD, text)?;
+    staging.publish(&card.version)
+}
+
+/// Reads the card of a version's folder.
+///
+/// # Errors
+/// [`Kind::Model`] naming the file.
+pub fn read(folder: &Path) -> Result<Card> {
+    let path = folder.join(CARD);
+    let text = fs::read_to_string(&path).map_err(|error| damaged(&path, &error))?;
+    toml::from_str(&text).map_err(|error| damaged(&path, &error))
+}
+
+/// The same, with the weights checked against their digest.
+fn verified(folder: &Path) -> Result<Card> {
+    let (card, path) = (read(folder)?, folder.join(WEIGHTS));
+    let digest = store::digest_of(&path).map_err(|failure| damaged(&path, &failure.message))?;
+    if digest != card.weights {
+        return Err(damaged(&path, &format!("its digest is {digest}, {CARD} says {}", card.weights)));
+    }
+    Ok(card)
 }
 
 fn damaged(file: &Path, why: &dyn std::fmt::Display) -> Failure {
     Failure::new(Kind::Model, format!("{}: {why}", file.display()))
-        .hint("restore the classifier from a copy, train it again, or delete its file `current` to do without")
+        .hint("restore the classifier from a copy, go back (anomalyd classify rollback), train again, or delete `current` to do without")
 }
 
 /// The frames must arrive as those it was taught with.
@@ -173,94 +237,4 @@ fn same_input(pipeline: &Pipeline, card: &Card) -> Result<()> {
     );
     Err(Failure::new(Kind::Model, message)
         .hint(format!("train it again (anomalyd classify train {name}), or undo the change")))
-}
-
-/// A classifier being written: a folder beside the others that becomes one of them by a rename.
-#[derive(Debug)]
-pub struct Draft {
-    home: PathBuf,
-    folder: PathBuf,
-}
-
-impl Draft {
-    /// Starts a version.
-    ///
-    /// # Errors
-    /// [`Kind::Io`] when the folder cannot be made.
-    pub fn start(models: &Path, pipeline: &str) -> Result<Self> {
-        let home = home(models, pipeline);
-        let folder = home.join(format!(".draft-{}", std::process::id()));
-        if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(|error| Failure::io(&folder, error))?;
-        }
-        fs::create_dir_all(&folder).map_err(|error| Failure::io(&folder, error))?;
-        Ok(Self { home, folder })
-    }
-
-    /// Where the weights go.
-    pub fn weights(&self) -> PathBuf {
-        self.folder.join(WEIGHTS)
-    }
-
-    /// Writes a file beside them.
-    ///
-    /// # Errors
-    /// [`Kind::Io`] naming it.
-    pub fn write(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.folder.join(name);
-        fs::write(&path, text).map_err(|error| Failure::io(&path, error))
-    }
-
-    /// Completes the card, syncs every file, renames the folder to its version and makes it current. Returns that folder.
-    ///
-    /// # Errors
-    /// [`Kind::Io`] naming the file or folder.
-    pub fn publish(self, card: &mut Card) -> Result<PathBuf> {
-        let weights = self.weights();
-        let bytes = fs::read(&weights).map_err(|error| Failure::io(&weights, error))?;
-        card.weights = blake3::hash(&bytes).to_hex().to_string();
-        card.version = format!("{:04}-{}", last(&self.home)? + 1, &card.weights[..8]);
-        let text = toml::to_string_pretty(card)
-            .map_err(|error| Failure::new(Kind::Internal, format!("cannot serialise {CARD}: {error}")))?;
-        self.write(CARD, &text)?;
-        let target = self.home.join(&card.version);
-        let publish = || -> std::io::Result<()> {
-            for entry in fs::read_dir(&self.folder)? {
-                File::open(entry?.path())?.sync_all()?;
-            }
-            File::open(&self.folder)?.sync_all()?;
-            fs::rename(&self.folder, &target)?;
-            set_current(&self.home, &card.version)
-        };
-        publish().map_err(|error| Failure::io(&target, error))?;
-        Ok(target)
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // After publishing, the folder has another name and this finds nothing.
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn home(models: &Path, pipeline: &str) -> PathBuf {
-    store::home(models, pipeline).join(store::CLASSIFIER)
-}
-
-/// The highest number of a version that is there, or 0.
-fn last(home: &Path) -> Result<u32> {
-    let entries = fs::read_dir(home).map_err(|error| Failure::io(home, error))?;
-    let number = |name: String| name.split('-').next()?.parse::<u32>().ok();
-    let numbers = entries.flatten().filter_map(|entry| number(entry.file_name().to_string_lossy().into_owned()));
-    Ok(numbers.max().unwrap_or(0))
-}
-
-fn set_current(home: &Path, version: &str) -> std::io::Result<()> {
-    let draft = home.join(".current");
-    let mut file = File::create(&draft)?;
-    writeln!(file, "{version}")?;
-    file.sync_all()?;
-    fs::rename(&draft, home.join(CURRENT))?;
-    File::open(home)?.sync_all()
 }

@@ -5,18 +5,20 @@ use std::sync::atomic::AtomicBool;
 
 use chrono::Utc;
 
-use super::card::{Answer, Card, Data, Draft, Fitting};
+use super::card::{self, Answer, Card, Data, Fitting};
 use super::design::Design;
 use super::figures::{Figures, figures};
 use super::lens::Lens;
-use super::lesson::{Course, Share, check};
-use super::set::{Labelled, Left};
+use super::lesson::{Course, Moved, Share, check};
+use super::set::{Labelled, Left, Said};
 use crate::draw::plot::classes_svg;
 use crate::error::{Failure, Kind, Result};
 use crate::image::Limits;
 use crate::model::{Device, FeedForward};
 use crate::pipeline::{Pipeline, Shares};
 use crate::stats::classes::{floor, largest, softmax, temperature};
+use crate::store::{self, Staging};
+use crate::train::augment::Augmenter;
 use crate::train::chain::{Event, History, Plan, fit};
 use crate::train::group::Groups;
 use crate::train::split::{Split, split, split_groups};
@@ -47,7 +49,7 @@ pub struct Job<'a> {
     pub wanted: f64,
 }
 
-/// Trains and publishes one classifier; returns its card and folder.
+/// Trains and publishes one classifier, a candidate; returns its card and folder.
 ///
 /// # Errors
 /// [`Kind::Data`] before any work when a kind lacks frames to learn from or to be judged by, and after it when not even the
@@ -61,19 +63,22 @@ pub fn train(
 ) -> Result<(Card, PathBuf)> {
     let (input, seed) = (&job.pipeline.spec.input, job.pipeline.spec.training.seed);
     let classes = labelled.classes();
-    let parts = part(&labelled, job)?;
+    let parts = part(&labelled, job.fitting.split, job.pipeline)?;
     let mut shares = [&parts.train, &parts.validation, &parts.test]
         .map(|indices| Share::take(&labelled, indices, &classes, input.size));
-    let left_out = labelled.left.clone();
-    drop(labelled);
-    let [train, validation, test] = &mut shares;
-    check(&classes, train, validation)?;
-    let lens = Lens::fit(&train.x, input.channels, input.size);
-    lens.apply(&mut test.x, input.size);
+    check(&classes, &shares[0], &shares[1])?;
+    let lens = Lens::fit(&shares[0].x, input.channels, input.size);
+    shares.iter_mut().for_each(|share| lens.apply(&mut share.x, input.size));
     let device_name = device.name().to_string();
     let mut network = FeedForward::new(job.design.chain(input, classes.len())?, seed, device)?;
-    let history =
-        fit(&mut network, &plan(&job.fitting, seed), &Course::new(train, validation, &lens, input.size), stop, on)?;
+    let history = {
+        let augmenter = Augmenter::of(&job.fitting.augment, &job.pipeline.spec);
+        let (labelled, indices, size) = (&labelled, parts.train.as_slice(), input.size);
+        let moved = augmenter.map(|augmenter| Moved { augmenter, labelled, indices, lens: &lens, size });
+        let course = Course::new(&shares[0], &shares[1], input.channels * size * size, moved);
+        fit(&mut network, &plan(&job.fitting, seed), &course, stop, on)?
+    };
+    let [_, validation, test] = &shares;
     let logits = network.forward(&validation.x)?;
     let answer = answer(&logits, &validation.truths, job.wanted)?;
     let on_validation = figures(&classes, &logits, &validation.kinds(&classes), &answer);
@@ -81,20 +86,21 @@ pub fn train(
         0 => None,
         _ => Some(figures(&classes, &network.forward(&test.x)?, &test.kinds(&classes), &answer)),
     };
-    let draft = Draft::start(job.models, &job.pipeline.name)?;
-    network.save(&draft.weights(), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
-    draw(&draft, &job.pipeline.name, &on_validation, on_test.as_ref())?;
-    let made = Made { classes, answer, lens, history, on_validation, on_test, left_out, device_name };
+    let staging = Staging::start(job.models, &store::classifiers_of(&job.pipeline.name))?;
+    network.save(&staging.path(card::WEIGHTS), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
+    draw(&staging, &job.pipeline.name, &on_validation, on_test.as_ref())?;
+    let (left_out, said) = (labelled.left, labelled.said);
+    let made = Made { classes, answer, lens, history, on_validation, on_test, left_out, said, device_name };
     let mut card = made.card(job, &shares, network.parameter_count());
-    let folder = draft.publish(&mut card)?;
+    let folder = card::publish(staging, &mut card)?;
     Ok((card, folder))
 }
 
 /// The parts of the data, by group where the pipeline names one: then also a kind may end up on one side only.
-fn part(labelled: &Labelled, job: &Job) -> Result<Split> {
-    let [train, validation, test] = job.fitting.split;
+pub(super) fn part(labelled: &Labelled, shares: [f64; 3], pipeline: &Pipeline) -> Result<Split> {
+    let [train, validation, test] = shares;
     let shares = Shares { train, validation, calibration: 0.0, test };
-    let mut parts = match &job.pipeline.spec.training.group {
+    let mut parts = match &pipeline.spec.training.group {
         None => split(&labelled.frames, shares),
         Some(group) => {
             let files = labelled.frames.iter().map(|frame| frame.source.as_path());
@@ -140,9 +146,9 @@ fn answer(logits: &[f32], truths: &[u32], wanted: f64) -> Result<Answer> {
     }
 }
 
-fn draw(draft: &Draft, name: &str, validation: &Figures, test: Option<&Figures>) -> Result<()> {
+fn draw(staging: &Staging, name: &str, validation: &Figures, test: Option<&Figures>) -> Result<()> {
     let (share, shown) = test.map_or(("validation", validation), |figures| ("test", figures));
-    draft.write("confusion.svg", &classes_svg(&format!("classifier of {name}, {share} share"), &shown.confusion)?)
+    staging.write("confusion.svg", &classes_svg(&format!("classifier of {name}, {share} share"), &shown.confusion)?)
 }
 
 /// What a training has made.
@@ -154,6 +160,7 @@ struct Made {
     on_validation: Figures,
     on_test: Option<Figures>,
     left_out: Left,
+    said: Option<Said>,
     device_name: String,
 }
 
@@ -178,6 +185,7 @@ impl Made {
             data: Data {
                 given: job.given.iter().map(|path| path.display().to_string()).collect(),
                 labels: job.labels.map(|path| path.display().to_string()),
+                said: self.said,
                 left_out: self.left_out,
                 train,
                 validation,

@@ -1,6 +1,8 @@
 //! The shares of labelled frames, and what a network learns from them.
 
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::card::Part;
 use super::lens::Lens;
@@ -8,6 +10,7 @@ use super::set::Labelled;
 use crate::error::{Failure, Kind, Result};
 use crate::model::FeedForward;
 use crate::stats::classes::{cross_entropy, largest, softmax};
+use crate::train::augment::Augmenter;
 use crate::train::chain::{Batch, Goal, Judgement, Lesson};
 
 /// Frames of one share, as the network sees them.
@@ -73,14 +76,42 @@ pub struct Course<'a> {
     train: &'a Share,
     validation: &'a Share,
     image: usize,
+    moved: Option<Moved<'a>>,
+}
+
+/// The frames learnt from, for batches that show them as they might as well have been taken.
+pub struct Moved<'a> {
+    /// What is done to them.
+    pub augmenter: Augmenter,
+    /// Where they are.
+    pub labelled: &'a Labelled,
+    /// Which of them fit the weights, in the order of the share.
+    pub indices: &'a [usize],
+    /// What the network sees them through.
+    pub lens: &'a Lens,
+    /// Pixels a side.
+    pub size: usize,
+}
+
+impl Moved<'_> {
+    /// Items of a batch, each with a draw of its own, `[N, C, S, S]`.
+    fn batch(&self, items: &[usize], image: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
+        let first: u64 = random.random();
+        let mut x = vec![0.0; items.len() * image];
+        x.par_chunks_exact_mut(image).zip(items).enumerate().for_each(|(at, (out, &item))| {
+            let frame = self.indices[item];
+            let (prepared, corner) = (&self.labelled.frames[frame].prepared, self.labelled.corners[frame]);
+            self.augmenter.tile(prepared, corner, first.wrapping_add(at as u64), out);
+        });
+        self.lens.apply(&mut x, self.size);
+        x
+    }
 }
 
 impl<'a> Course<'a> {
-    /// From one share, judged by the other; both seen through the lens, images of `image` values.
-    pub fn new(train: &'a mut Share, validation: &'a mut Share, lens: &Lens, size: usize) -> Self {
-        lens.apply(&mut train.x, size);
-        lens.apply(&mut validation.x, size);
-        Self { train, validation, image: size * size * lens.offset.len() }
+    /// From one share, judged by the other; both seen through the lens already, images of `image` values.
+    pub fn new(train: &'a Share, validation: &'a Share, image: usize, moved: Option<Moved<'a>>) -> Self {
+        Self { train, validation, image, moved }
     }
 }
 
@@ -89,12 +120,13 @@ impl Lesson for Course<'_> {
         self.train.truths.len()
     }
 
-    fn batch(&self, items: &[usize], _: &mut ChaCha8Rng) -> Batch<'_> {
+    fn batch(&self, items: &[usize], random: &mut ChaCha8Rng) -> Batch<'_> {
         let image = |&at: &usize| &self.train.x[at * self.image..(at + 1) * self.image];
-        Batch {
-            x: items.iter().flat_map(image).copied().collect(),
-            goal: Goal::Classes(items.iter().map(|&at| self.train.truths[at]).collect()),
-        }
+        let x = match &self.moved {
+            Some(moved) => moved.batch(items, self.image, random),
+            None => items.iter().flat_map(image).copied().collect(),
+        };
+        Batch { x, goal: Goal::Classes(items.iter().map(|&at| self.train.truths[at]).collect()) }
     }
 
     fn judge(&self, network: &FeedForward) -> Result<Judgement> {

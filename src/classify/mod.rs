@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! labelled frames ─> set ─> fit (chain of layers) ─> temperature, floor ─> card ─> models/<pipeline>/classifier/<version>/
+//!                     └ held out from both ─> rival: the candidate against the current one ─> current, or kept with the reason
 //! flagged frame ──> its most anomalous tile ──> Classifier ──> kind and probability, or no kind below the floor
 //! ```
 
@@ -11,12 +12,13 @@ pub mod figures;
 pub mod fit;
 pub mod lens;
 pub mod lesson;
+pub mod rival;
 pub mod set;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::model::{Device, FeedForward};
@@ -48,10 +50,21 @@ impl Classifier {
     /// # Errors
     /// [`crate::error::Kind::Model`] when it is damaged, or was made for another input.
     pub fn load(models: &Path, pipeline: &Pipeline, device: Device) -> Result<Option<Self>> {
-        let Some((card, weights)) = card::load(models, pipeline)? else { return Ok(None) };
+        card::load(models, pipeline)?.map(|loaded| Self::of(loaded, device)).transpose()
+    }
+
+    /// A version by its name.
+    ///
+    /// # Errors
+    /// Those of [`Classifier::load`], and of a version that is missing.
+    pub fn load_version(models: &Path, pipeline: &Pipeline, version: &str, device: Device) -> Result<Self> {
+        Self::of(card::load_version(models, pipeline, version)?, device)
+    }
+
+    fn of((card, weights): (Card, PathBuf), device: Device) -> Result<Self> {
         let chain = card.design.chain(&card.input, card.classes.len())?;
         let network = FeedForward::load(chain, &weights, device)?;
-        Ok(Some(Self { card, network }))
+        Ok(Self { card, network })
     }
 
     /// Logits of tiles `[N, C, S, S]` in the model's units, `[N, classes]`.

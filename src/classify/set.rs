@@ -21,6 +21,51 @@ pub struct Labelled {
     pub corners: Vec<(usize, usize)>,
     /// What was left out.
     pub left: Left,
+    /// What people's labels gave, where they were asked for.
+    pub said: Option<Said>,
+}
+
+/// What people's labels gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// The state folder that holds them.
+    pub state: String,
+    /// Frames of this pipeline that somebody gave a kind.
+    pub labelled: usize,
+    /// Frames that somebody found to be normal: none of them is used.
+    pub normal: usize,
+    /// The labelled ones whose content is nowhere to be found any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
+}
+
+/// A labelled frame that was not found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Missing {
+    /// The scoring that was looked at.
+    pub frame_id: String,
+    /// The file's name in the reports.
+    pub source: String,
+    /// What it was said to be.
+    pub kind: String,
+}
+
+impl Said {
+    /// For people: how many were found, and which not.
+    pub fn text(&self) -> String {
+        let Self { state, labelled, normal, missing } = self;
+        let mut text = format!("{} of {labelled} frames that people gave a kind found", labelled - missing.len());
+        text.push_str(&format!("; {normal} said to be normal, not used ({state})"));
+        for Missing { frame_id, source, kind } in missing {
+            text.push_str(&format!(
+                "\n             not found: {source} ({kind}, {})",
+                frame_id.get(..12).unwrap_or(frame_id)
+            ));
+        }
+        text
+    }
 }
 
 /// Frames that were left out.
@@ -67,7 +112,10 @@ impl Labelled {
         }
         if labelled.frames.is_empty() {
             return Err(Failure::new(Kind::Data, format!("no frame has a kind: {}", labelled.left))
-                .hint("kinds are folders (DIR/KIND/frame) or --labels FILE with the columns file and kind"));
+                .hint(
+                "kinds are folders (DIR/KIND/frame), --labels FILE with the columns file and kind, or given by `anomalyd label` \
+                 (--from-labels)",
+            ));
         }
         Ok(labelled)
     }

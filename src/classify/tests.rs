@@ -9,12 +9,14 @@ use rand_chacha::ChaCha8Rng;
 use super::card::{Card, Fitting};
 use super::design::{Design, Network};
 use super::fit::{Job, train};
+use super::rival::{Outcome, Rival, settle};
 use super::set::Labelled;
 use super::{Classifier, card};
 use crate::error::{Failure, Kind};
 use crate::model::Device;
-use crate::pipeline::{Pipeline, Scaling};
+use crate::pipeline::{Augment, Pipeline, Scaling};
 use crate::prepare::Prepared;
+use crate::store::Event;
 use crate::train::data::{Sample, Samples};
 
 const SIDE: usize = 28;
@@ -56,14 +58,36 @@ fn labelled(kinds: &[&str], each: u64) -> Labelled {
     Labelled::gather(Samples { frames, ..Samples::default() }, &of, None).unwrap()
 }
 
-fn fitted(pipeline: &Pipeline, models: &Path, labelled: Labelled) -> Result<(Card, PathBuf), Failure> {
+/// What a test changes about a training.
+#[derive(Clone, Copy)]
+struct How {
+    epochs: usize,
+    learning_rate: f32,
+    augment: Augment,
+    force: bool,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        Self { epochs: 12, learning_rate: 2e-3, augment: Augment::default(), force: false }
+    }
+}
+
+/// Trains one, and lets it become the current one where it may.
+fn made(
+    pipeline: &Pipeline,
+    models: &Path,
+    labelled: Labelled,
+    How { epochs, learning_rate, augment, force }: How,
+) -> Result<(Card, PathBuf, Outcome), Failure> {
     let fitting = Fitting {
-        epochs: 12,
+        epochs,
         batch_size: 16,
-        learning_rate: 2e-3,
+        learning_rate,
         weight_decay: 1e-2,
         patience: 12,
         split: [0.6, 0.2, 0.2],
+        augment,
     };
     let job = Job {
         pipeline,
@@ -73,9 +97,17 @@ fn fitted(pipeline: &Pipeline, models: &Path, labelled: Labelled) -> Result<(Car
         command: "anomalyd classify train".into(),
         design: Design { network: Network::LeNet5, width: None },
         fitting,
-        wanted: 0.95,
+        // One that has learnt nothing is to be held against another all the same.
+        wanted: if epochs < 3 { 0.01 } else { 0.95 },
     };
-    train(&job, labelled, Device::Cpu, &AtomicBool::new(false), &mut |_| {})
+    let rival = Rival::find(&job, &labelled, Device::Cpu)?;
+    let (card, folder) = train(&job, labelled, Device::Cpu, &AtomicBool::new(false), &mut |_| {})?;
+    let outcome = settle(&job, &card, rival, Device::Cpu, force)?;
+    Ok((card, folder, outcome))
+}
+
+fn fitted(pipeline: &Pipeline, models: &Path, labelled: Labelled) -> Result<(Card, PathBuf), Failure> {
+    made(pipeline, models, labelled, How::default()).map(|(card, folder, _)| (card, folder))
 }
 
 #[test]
@@ -157,4 +189,49 @@ fn what_cannot_be_learnt_is_refused_before_any_work() {
         let failure = Design { network, width }.chain(&pipeline.spec.input, 2).unwrap_err();
         assert_eq!(failure.kind, Kind::Usage);
     }
+}
+
+#[test]
+fn a_worse_one_is_kept_with_the_reason_and_there_is_a_way_back() {
+    let (models, pipeline) = (tempfile::tempdir().unwrap(), digits());
+    let make = |kinds: &[&str], how: How| {
+        let (card, _, outcome) = made(&pipeline, models.path(), labelled(kinds, 60), how).unwrap();
+        (card.version, outcome)
+    };
+    let current = || card::current(models.path(), "digits").unwrap().unwrap();
+    let all = ["column", "row", "square"];
+    let (good, outcome) = make(&all, How::default());
+    assert_eq!((outcome.event, outcome.comparison), (Event::Promoted, None));
+
+    let poor = How { epochs: 1, learning_rate: 1e-6, ..How::default() };
+    let (_, outcome) = make(&all, poor);
+    assert_eq!((outcome.event, current()), (Event::Refused, good.clone()), "{}", outcome.reason);
+    let comparison = outcome.comparison.unwrap();
+    assert!(comparison.accuracy.unwrap().worse && comparison.frames > 40, "{comparison:?}");
+    assert_eq!(comparison.current, good);
+    let (_, outcome) = make(&all[..2], How::default());
+    assert_eq!((outcome.event, current()), (Event::Refused, good.clone()));
+    assert!(outcome.reason.contains("does not know square"), "{}", outcome.reason);
+
+    let (forced, outcome) = make(&all, How { force: true, ..poor });
+    assert_eq!((outcome.event, current()), (Event::Promoted, forced));
+    assert!(outcome.reason.contains("nevertheless") && outcome.reason.contains(&good), "{}", outcome.reason);
+    let shelf = card::shelf(models.path(), "digits").unwrap();
+    assert_eq!(shelf.roll_back("it was worse").unwrap(), good);
+    assert_eq!(current(), good);
+}
+
+#[test]
+fn what_is_learnt_from_is_moved_and_what_judges_is_not() {
+    let (models, pipeline) = (tempfile::tempdir().unwrap(), digits());
+    let make = |augment: Augment| {
+        let how = How { epochs: 2, augment, force: true, ..How::default() };
+        made(&pipeline, models.path(), labelled(&["column", "row"], 60), how).unwrap().0
+    };
+    let moved = Augment { translate: 3.0, ..Augment::default() };
+    let (plain, first, second) = (make(Augment::default()), make(moved), make(moved));
+    assert_eq!(first.weights, second.weights);
+    assert_ne!(first.weights, plain.weights);
+    assert_eq!((first.fitting.augment, &first.data.validation), (moved, &plain.data.validation));
+    assert_eq!(first.lens, plain.lens, "fitted to the frames as they were taken");
 }

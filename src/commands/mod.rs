@@ -33,6 +33,7 @@ pub mod status;
 mod steps;
 pub mod train;
 pub mod watch;
+mod whereabouts;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};

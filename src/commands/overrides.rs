@@ -42,7 +42,10 @@ impl Overrides {
 }
 
 /// The augmentation with one more key set.
-fn declare(augment: Augment, given: &str) -> Result<Augment> {
+///
+/// # Errors
+/// [`Kind::Usage`] for what is no key, or no value of it.
+pub fn declare(augment: Augment, given: &str) -> Result<Augment> {
     let wrong = |why: &dyn std::fmt::Display| {
         Failure::new(Kind::Usage, format!("--augment {given}: {why}"))
             .hint("give a key of [training.augment] and its value: rotate=15, flip_x=true, 'noise={ gaussian = 2.5 }'")

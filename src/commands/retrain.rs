@@ -3,17 +3,18 @@
 mod past;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::NaiveDate;
 
 use super::labelled::Selection;
 use super::overrides::Overrides;
 use super::promotion::{self, GateArgs, Rival};
+use super::whereabouts::digest_of;
 use super::{origin, train};
 use crate::error::{Failure, Kind, Result};
 use crate::interrupt;
-use crate::labels::{Labels, NORMAL};
+use crate::labels::{self, NORMAL};
 use crate::model::device;
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
@@ -21,7 +22,6 @@ use crate::store::{self, Source};
 use crate::train::Job;
 use crate::train::data::Samples;
 use crate::train::seal::Given;
-use past::digest_of;
 
 /// Arguments of `retrain`.
 #[derive(Debug, clap::Args)]
@@ -123,7 +123,7 @@ fn gather(
     }
     let mut given: Vec<PathBuf> = sources.iter().flat_map(|source| source.paths.clone()).collect();
     given.retain(|path| !missing.contains(path));
-    let labels = labels(&settings.state)?.unwrap_or_default();
+    let labels = labels::read(&settings.state)?;
     let own = labels.iter().filter(|label| label.pipeline == pipeline.name);
     let (normal, odd): (Vec<_>, Vec<_>) = own.partition(|label| label.label == NORMAL);
     if let Some(since) = args.since {
@@ -132,7 +132,7 @@ fn gather(
         given.push(format!("{found} frames scored since {since} in {state}").into());
         origin::merge(&mut samples, past);
     }
-    let odd: HashSet<_> = odd.iter().filter_map(|label| digest_of(&label.file_digest, label.frame_index)).collect();
+    let odd: HashSet<_> = odd.iter().filter_map(|label| digest_of(label)).collect();
     samples.frames.retain(|sample| !odd.contains(&sample.digest));
     if samples.frames.is_empty() {
         let gone: Vec<String> = missing.iter().map(|path| path.display().to_string()).collect();
@@ -140,9 +140,4 @@ fn gather(
             .hint("name folders of normal images with --data, or take scored frames with --since"));
     }
     Ok((samples, given))
-}
-
-/// The labels of a state folder; `None` where nobody has given one, so that nothing is made for the asking.
-fn labels(state: &Path) -> Result<Option<Vec<crate::labels::Label>>> {
-    if state.join("labels.sqlite").exists() { Labels::open(state)?.all().map(Some) } else { Ok(None) }
 }

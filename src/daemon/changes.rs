@@ -16,6 +16,7 @@ pub fn between(old: &[Arc<Lane>], new: &[Arc<Lane>]) -> String {
 struct Facts {
     name: String,
     model: String,
+    classifier: String,
     inbox: String,
     digests: [String; 3],
 }
@@ -27,6 +28,7 @@ impl Facts {
         Self {
             name: lane.name.clone(),
             model: identity.model_version.clone(),
+            classifier: lane.classifier.clone().unwrap_or_else(|| "none".into()),
             inbox: lane.inbox.as_ref().map_or_else(|| "none".into(), |inbox| inbox.display().to_string()),
             digests: digests.map(Clone::clone),
         }
@@ -36,6 +38,9 @@ impl Facts {
         let mut changes = Vec::new();
         if self.model != old.model {
             changes.push(format!("model {} instead of {}", self.model, old.model));
+        }
+        if self.classifier != old.classifier {
+            changes.push(format!("classifier {} instead of {}", self.classifier, old.classifier));
         }
         if self.inbox != old.inbox {
             changes.push(format!("inbox {} instead of {}", self.inbox, old.inbox));
@@ -70,6 +75,7 @@ mod tests {
         let facts = |name: &str, model: &str, pipeline: &str| Facts {
             name: name.into(),
             model: model.into(),
+            classifier: "none".into(),
             inbox: "in".into(),
             digests: [model.into(), "c".into(), pipeline.into()],
         };
@@ -79,5 +85,7 @@ mod tests {
         let wanted =
             ["cracks added", "stars removed", "digits: model 2 instead of 1, other weights, another pipeline file"];
         assert_eq!(changes(&old, &new), wanted);
+        let named = [Facts { classifier: "0002-a".into(), ..old[0].clone() }, old[1].clone()];
+        assert_eq!(changes(&old, &named), ["digits: classifier 0002-a instead of none"]);
     }
 }

@@ -24,6 +24,11 @@ pub trait Judge: Send {
         &[]
     }
 
+    /// The version of the classifier that names what is flagged; `None` where there is none.
+    fn classifier(&self) -> Option<&str> {
+        None
+    }
+
     /// Judges frames, in order: one verdict a frame.
     ///
     /// # Errors
@@ -38,6 +43,10 @@ impl Judge for Scorer {
 
     fn calibration(&self) -> &[f64] {
         self.calibration().scores()
+    }
+
+    fn classifier(&self) -> Option<&str> {
+        self.classifier()
     }
 
     fn score(&mut self, frames: &[Prepared]) -> Result<Vec<Verdict>> {
@@ -82,6 +91,8 @@ pub struct Lane {
     pub line: OnceLock<Line>,
     /// By what frames are judged.
     pub identity: Arc<Identity>,
+    /// The version of the classifier that names what is flagged; no part of the identity, since it changes no verdict.
+    pub classifier: Option<String>,
     /// The identity's number in the ledger.
     pub number: i64,
     /// What its frames are held against in the long run.
@@ -118,6 +129,7 @@ impl Lane {
             delta: pipeline.spec.calibration.delta,
             seed: pipeline.spec.training.seed,
         };
+        let classifier = judge.classifier().map(ToString::to_string);
         Ok(Self {
             name: pipeline.name,
             inbox: pipeline.spec.inbox,
@@ -127,6 +139,7 @@ impl Lane {
             after: pipeline.spec.after,
             line: OnceLock::new(),
             identity,
+            classifier,
             number,
             drift: Arc::new(drift),
             line_number,

@@ -1,4 +1,4 @@
-//! Whether another version of a model has been promoted while the service runs.
+//! Whether another version of a model or a classifier has been promoted while the service runs.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Promoted {
     models: PathBuf,
     looked: Instant,
-    /// The version of each pipeline that a reload was asked for: one that does not load is not tried again and again.
+    /// The version of each model and classifier that a reload was asked for: one that does not load is not tried again and again.
     tried: HashMap<String, String>,
 }
 
@@ -27,7 +27,7 @@ impl Promoted {
         Self { models: models.to_path_buf(), looked: Instant::now(), tried: HashMap::new() }
     }
 
-    /// Whether a lane's model is no longer the current one, and this was not said before. What cannot be read is no promotion:
+    /// Whether a lane's model or classifier is no longer the current one, and this was not said before. What cannot be read is no promotion:
     /// the folder of models may be gone for a while, and what was loaded goes on.
     pub fn look(&mut self, lanes: &[Arc<Lane>]) -> bool {
         if self.looked.elapsed() < PAUSE {
@@ -36,20 +36,25 @@ impl Promoted {
         self.looked = Instant::now();
         let mut news = false;
         for lane in lanes {
-            let runs = &lane.identity.model_version;
-            match store::current(&self.models, &lane.name) {
-                Ok(Some(current)) if current == *runs => {
-                    // The way back from one that did not load: what was said of it holds no more.
-                    news |= self.tried.remove(&lane.name).is_some_and(|tried| tried != *runs);
-                }
-                Ok(Some(current)) if self.tried.get(&lane.name) != Some(&current) => {
-                    info!(pipeline = lane.name, runs, current, "another version is promoted");
-                    self.tried.insert(lane.name.clone(), current);
-                    news = true;
-                }
-                _ => {}
-            }
+            news |= self.changed(&lane.name, Some(&lane.identity.model_version));
+            news |= self.changed(&store::classifiers_of(&lane.name), lane.classifier.as_deref());
         }
         news
+    }
+
+    /// Whether the current version of what goes by this name is another than the one that runs.
+    fn changed(&mut self, name: &str, runs: Option<&str>) -> bool {
+        match store::current(&self.models, name) {
+            // The way back from one that did not load: what was said of it holds no more.
+            Ok(Some(current)) if Some(&*current) == runs => {
+                self.tried.remove(name).is_some_and(|tried| tried != current)
+            }
+            Ok(Some(current)) if self.tried.get(name) != Some(&current) => {
+                info!(pipeline = name, runs = runs.unwrap_or("none"), current, "another version is promoted");
+                self.tried.insert(name.to_string(), current);
+                true
+            }
+            _ => false,
+        }
     }
 }

@@ -97,6 +97,11 @@ pub struct Mask {
 }
 
 impl Augment {
+    /// Whether nothing is declared.
+    pub fn is_off(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Each transformation that is declared, alone, under its key.
     pub fn declared(&self) -> Vec<(&'static str, Self)> {
         let off = Self::default();

@@ -1,4 +1,4 @@
-//! A version being written: a folder beside the others that becomes one of them by a rename.
+//! A version of a model being written.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,7 +8,8 @@ use polars::prelude::*;
 
 use super::load::Fitted;
 use super::manifest::{Digests, Manifest};
-use super::{CALIBRATION, MANIFEST, PAGE, REFERENCE, WEIGHTS, digest_of, home, versions};
+use super::staging::Staging;
+use super::{CALIBRATION, MANIFEST, PAGE, REFERENCE, WEIGHTS, digest_of};
 use crate::error::{Failure, Kind, Result};
 
 /// One calibration frame.
@@ -22,10 +23,10 @@ pub struct CalibrationRow {
     pub score: f64,
 }
 
-/// A version being written.
+/// A version of a model being written.
 #[derive(Debug)]
 pub struct Draft {
-    home: PathBuf,
+    staging: Staging,
     /// Where the files go.
     pub folder: PathBuf,
 }
@@ -36,18 +37,14 @@ impl Draft {
     /// # Errors
     /// [`Kind::Io`] when the folder cannot be made.
     pub fn start(models: &Path, pipeline: &str) -> Result<Self> {
-        let home = home(models, pipeline);
-        let folder = home.join(format!(".draft-{}", std::process::id()));
-        if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(|error| Failure::io(&folder, error))?;
-        }
-        fs::create_dir_all(&folder).map_err(|error| Failure::io(&folder, error))?;
-        Ok(Self { home, folder })
+        let staging = Staging::start(models, pipeline)?;
+        let folder = staging.folder().to_path_buf();
+        Ok(Self { staging, folder })
     }
 
     /// Where a file of that name goes.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.staging.path(name)
     }
 
     /// Where the weights go.
@@ -62,8 +59,7 @@ impl Draft {
     pub fn write(&self, fitted: &Fitted, calibration: &[CalibrationRow]) -> Result<()> {
         let bytes = rmp_serde::to_vec_named(fitted)
             .map_err(|error| Failure::new(Kind::Internal, format!("cannot serialise the distributions: {error}")))?;
-        let path = self.path(REFERENCE);
-        fs::write(&path, bytes).map_err(|error| Failure::io(&path, error))?;
+        self.staging.write(REFERENCE, bytes)?;
         let path = self.path(CALIBRATION);
         write_calibration(&path, calibration).map_err(|error| Failure::io(&path, error))
     }
@@ -76,17 +72,12 @@ impl Draft {
     pub fn complete(&self, manifest: &mut Manifest) -> Result<()> {
         manifest.digests = digests(&self.folder)?;
         if manifest.version.is_empty() {
-            let names = versions::names(&self.home)?;
-            let count = names.iter().filter_map(|name| name.split('-').next()?.parse::<u32>().ok()).max();
-            let weights = manifest.digests.weights();
-            let short = weights.get(..8).ok_or_else(|| Failure::new(Kind::Internal, "a version needs weights"))?;
-            manifest.version = format!("{:04}-{short}", count.unwrap_or(0) + 1);
+            manifest.version = self.staging.next(manifest.digests.weights())?;
         }
         Ok(())
     }
 
-    /// Completes the manifest, syncs every file and renames the folder to its version: a candidate, which nobody uses until it
-    /// is promoted.
+    /// Completes the manifest and publishes the folder as its version, see [`Staging::publish`].
     ///
     /// # Errors
     /// [`Kind::Io`] naming the file or folder.
@@ -94,20 +85,9 @@ impl Draft {
         self.complete(&mut manifest)?;
         let text = toml::to_string_pretty(&manifest)
             .map_err(|error| Failure::new(Kind::Internal, format!("cannot serialise the manifest: {error}")))?;
-        let path = self.path(MANIFEST);
-        fs::write(&path, text).map_err(|error| Failure::io(&path, error))?;
-        sync(&self.folder)?;
-        let target = self.home.join(&manifest.version);
-        fs::rename(&self.folder, &target).map_err(|error| Failure::io(&target, error))?;
-        File::open(&self.home).and_then(|home| home.sync_all()).map_err(|error| Failure::io(&self.home, error))?;
+        self.staging.write(MANIFEST, text)?;
+        self.staging.publish(&manifest.version)?;
         Ok(manifest)
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // After publishing, the folder has another name and this finds nothing.
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -122,16 +102,6 @@ fn digests(folder: &Path) -> Result<Digests> {
     let mut digests: BTreeMap<String, String> = entries.map(digest).collect::<Result<_>>()?;
     digests.remove(PAGE);
     Ok(Digests(digests))
-}
-
-fn sync(folder: &Path) -> Result<()> {
-    let sync = || -> std::io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            File::open(entry?.path())?.sync_all()?;
-        }
-        File::open(folder)?.sync_all()
-    };
-    sync().map_err(|error| Failure::io(folder, error))
 }
 
 fn write_calibration(path: &Path, rows: &[CalibrationRow]) -> PolarsResult<()> {

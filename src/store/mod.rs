@@ -12,12 +12,14 @@
 //!                             report.html        the page: not of the version but about it, written anew as more is known
 //! models/<pipeline>/ablation.json                the last ablation: see [`crate::ablate::kept`]
 //! ```
-//! A published version is a *candidate*; promotion, a step of its own, names it in `current`.
+//! A published version is a *candidate*; promotion, a step of its own, names it in `current`. The classifiers of a pipeline are
+//! versions in the same way, of a name of their own: see [`crate::classify::card`].
 
 mod draft;
 mod history;
 mod load;
 mod manifest;
+mod staging;
 mod verdict;
 mod versions;
 
@@ -30,6 +32,7 @@ pub use draft::{CalibrationRow, Draft};
 pub use history::{Entry, Event, History};
 pub use load::{Fitted, Version, load, load_version, manifest as read_manifest};
 pub use manifest::{Data, Digests, Manifest, Source};
+pub use staging::Staging;
 pub use verdict::{Anomalies, FalseAlarms, Paired, Verdict};
 #[cfg(test)]
 pub(crate) use versions::tests::put as put_test_version;
@@ -40,8 +43,8 @@ const WEIGHTS: &str = "weights.safetensors";
 const REFERENCE: &str = "reference.msgpack";
 const CALIBRATION: &str = "calibration.parquet";
 const CURRENT: &str = "current";
-/// The folder of a pipeline's classifiers, beside its versions: see [`crate::classify::card`].
-pub const CLASSIFIER: &str = "classifier";
+/// The folder of a pipeline's classifiers, beside its versions.
+const CLASSIFIER: &str = "classifier";
 /// The page about a version, in its folder: see [`crate::train::report`].
 pub const PAGE: &str = "report.html";
 const HISTORY: &str = "history.toml";
@@ -51,8 +54,16 @@ pub fn home(models: &Path, pipeline: &str) -> PathBuf {
     models.join(pipeline)
 }
 
+/// What the classifiers of a pipeline go by among the models, as its versions do by its name.
+pub fn classifiers_of(pipeline: &str) -> String {
+    format!("{pipeline}/{CLASSIFIER}")
+}
+
 /// BLAKE3 of a file, hex.
-fn digest_of(path: &Path) -> Result<String> {
+///
+/// # Errors
+/// [`crate::error::Kind::Io`] naming it.
+pub fn digest_of(path: &Path) -> Result<String> {
     let bytes = fs::read(path).map_err(|error| Failure::io(path, error))?;
     Ok(blake3::hash(&bytes).to_hex().to_string())
 }

@@ -51,9 +51,13 @@ pub fn names(home: &Path) -> Result<Vec<String>> {
 pub struct Shelf {
     home: PathBuf,
     models: PathBuf,
-    pipeline: String,
+    name: String,
+    verify: Verify,
     _lock: File,
 }
+
+/// Checks every file of a version's folder; [`Kind::Model`] naming the one that is missing or damaged.
+type Verify = fn(&Path) -> Result<()>;
 
 impl Shelf {
     /// Takes hold of the versions of a pipeline; waits for who has them.
@@ -61,16 +65,26 @@ impl Shelf {
     /// # Errors
     /// [`Kind::Model`] where there are none, [`Kind::Io`].
     pub fn open(models: &Path, pipeline: &str) -> Result<Self> {
-        let home = home(models, pipeline);
+        Self::of(models, pipeline, |folder| load::verified(folder).map(drop)).map_err(|failure| match failure.kind {
+            Kind::Model => failure
+                .hint(format!("train one: anomalyd train {pipeline} --data DIR, or name another folder with --models")),
+            _ => failure,
+        })
+    }
+
+    /// The same of versions of another sort, which are checked by `verify` before they are promoted.
+    ///
+    /// # Errors
+    /// Those of [`Shelf::open`].
+    pub fn of(models: &Path, name: &str, verify: Verify) -> Result<Self> {
+        let home = home(models, name);
         if names(&home)?.is_empty() {
-            return Err(Failure::new(Kind::Model, format!("{}: no versions", home.display())).hint(format!(
-                "train one: anomalyd train {pipeline} --data DIR, or name another folder with --models"
-            )));
+            return Err(Failure::new(Kind::Model, format!("{}: no versions", home.display())));
         }
         let path = home.join(".lock");
         let lock = File::create(&path).and_then(|file| file.lock().map(|()| file));
         let lock = lock.map_err(|error| Failure::io(&path, error))?;
-        Ok(Self { home, models: models.to_path_buf(), pipeline: pipeline.to_string(), _lock: lock })
+        Ok(Self { home, models: models.to_path_buf(), name: name.to_string(), verify, _lock: lock })
     }
 
     /// The one version that is named so, or whose name begins so; its number may stand without zeros.
@@ -86,8 +100,8 @@ impl Shelf {
     /// # Errors
     /// [`Kind::Model`] for a version that is damaged; [`Kind::Io`] naming the file.
     pub fn promote(&self, version: &str, event: Event, reason: &str, verdict: Option<Verdict>) -> Result<()> {
-        load::verified(&self.home.join(version))?;
-        let before = current(&self.models, &self.pipeline)?.filter(|before| before != version);
+        (self.verify)(&self.home.join(version))?;
+        let before = current(&self.models, &self.name)?.filter(|before| before != version);
         replace(&self.home, CURRENT, &format!("{version}\n"))?;
         self.record_after(version, event, before, (reason, verdict))
     }
@@ -97,7 +111,7 @@ impl Shelf {
     /// # Errors
     /// [`Kind::Io`] naming the file.
     pub fn record(&self, version: &str, event: Event, reason: &str, verdict: Option<Verdict>) -> Result<()> {
-        let now = current(&self.models, &self.pipeline)?;
+        let now = current(&self.models, &self.name)?;
         self.record_after(version, event, now, (reason, verdict))
     }
 
@@ -119,7 +133,7 @@ impl Shelf {
     /// # Errors
     /// [`Kind::Model`] where there is none, or it is gone; [`Kind::Io`].
     pub fn roll_back(&self, reason: &str) -> Result<String> {
-        let now = current(&self.models, &self.pipeline)?.unwrap_or_default();
+        let now = current(&self.models, &self.name)?.unwrap_or_default();
         let before = History::read(&self.home)?.before(&now).ok_or_else(|| {
             Failure::new(Kind::Model, format!("{}: no version was in use before {now}", self.home.display()))
                 .hint("see them with `anomalyd models list`, and name one: `anomalyd models promote`")

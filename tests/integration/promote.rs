@@ -99,6 +99,40 @@ fn a_promotion_in_the_middle_loses_no_frame_and_scores_none_twice() {
     assert!(scored(&house).values().all(|versions| versions.iter().filter(|version| *version == SECOND).count() == 1));
 }
 
+/// Images of two kinds, a folder each.
+fn write_kinds(house: &House) {
+    for number in 0..60 {
+        let (kind, step) = if number % 2 == 0 { ("rows", 28) } else { ("columns", 1) };
+        let mut pixels = vec![0.0; 28 * 28];
+        (0..28).for_each(|at| pixels[at * step + (number / 2 % 28) * (29 - step)] = 255.0);
+        pixels[0] = number as f32;
+        fs::create_dir_all(house.path(&format!("kinds/{kind}"))).unwrap();
+        let bytes = anomalyd::draw::png::png16(28, 28, 1, &pixels).bytes;
+        fs::write(house.path(&format!("kinds/{kind}/{number}.png")), bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_classifier_is_taken_by_a_service_that_runs() {
+    if !has_model() {
+        return;
+    }
+    let house = house();
+    write_kinds(&house);
+    let daemon = house.start();
+    let train = ["classify", "train", "digits", "--data", "kinds", "--network", "lenet5", "--epochs", "1", "--json"];
+    let output = house.run(&[&train[..], &["--split", "0.5,0.5,0", "--precision", "0.1"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let card: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let version = card["version"].as_str().unwrap();
+    daemon.wait_for(&format!("classifier {version} instead of none"));
+    drop_images(&house, 0..20);
+    house.wait_for(20);
+    let sql = "SELECT DISTINCT classifier_version FROM anomalies";
+    let named = house.run(&["query", sql, "--format", "csv"]);
+    assert_eq!(String::from_utf8(named.stdout).unwrap(), format!("classifier_version\n{version}\n"));
+}
+
 #[test]
 fn a_version_that_does_not_load_is_said_and_the_old_one_goes_on() {
     if !has_model() {

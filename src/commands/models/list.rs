@@ -53,7 +53,20 @@ pub enum Status {
 }
 
 impl Status {
-    fn as_str(self) -> &'static str {
+    /// Of a version, by what is in use and what happened to it.
+    pub fn of(version: &str, current: Option<&str>, history: &History) -> Self {
+        let previous = current.and_then(|current| history.before(current));
+        match history.last_of(version).map(|entry| entry.event) {
+            _ if current == Some(version) => Self::Current,
+            _ if previous.as_deref() == Some(version) => Self::Previous,
+            Some(Event::Refused) => Self::Refused,
+            Some(Event::Promoted | Event::RolledBack) => Self::Retired,
+            Some(Event::Waits | Event::Pruned) | None => Self::Candidate,
+        }
+    }
+
+    /// The word in lists.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Current => "current",
             Self::Previous => "previous",
@@ -107,15 +120,8 @@ pub fn run(args: &Args, models: &Path) -> Result<()> {
 pub fn lines(models: &Path, pipeline: &str) -> Result<Vec<Line>> {
     let home = store::home(models, pipeline);
     let (current, history) = (store::current(models, pipeline)?, History::read(&home)?);
-    let previous = current.as_ref().and_then(|current| history.before(current));
     let line = |version: String| {
-        let status = match history.last_of(&version).map(|entry| entry.event) {
-            _ if current.as_ref() == Some(&version) => Status::Current,
-            _ if previous.as_ref() == Some(&version) => Status::Previous,
-            Some(Event::Refused) => Status::Refused,
-            Some(Event::Promoted | Event::RolledBack) => Status::Retired,
-            Some(Event::Waits | Event::Pruned) | None => Status::Candidate,
-        };
+        let status = Status::of(&version, current.as_deref(), &history);
         let read = store::read_manifest(&home.join(&version));
         let reason = history.last_of(&version).map(|entry| entry.reason.clone());
         let damaged = read.as_ref().err().map(|failure| failure.message.clone());

@@ -5,6 +5,8 @@ mod list;
 mod prune;
 mod show;
 
+pub use list::Status;
+
 use std::path::Path;
 
 use serde::Serialize;
@@ -106,13 +108,17 @@ fn told(pipeline: &str, version: &str, json: bool) -> Result<()> {
 }
 
 /// The name a pipeline's versions go by, of a name or of the path of its file.
-fn name_of(given: &str) -> String {
+pub fn name_of(given: &str) -> String {
     let path = Path::new(given);
     let stem = path.file_stem().filter(|_| given.ends_with(".toml")).or(path.file_name());
     stem.map_or_else(|| given.to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-fn say_json(value: &impl Serialize) -> Result<()> {
+/// Prints a value as JSON.
+///
+/// # Errors
+/// [`Kind::Internal`], [`Kind::Io`] when it cannot be printed.
+pub fn say_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::new(Kind::Internal, format!("cannot serialise the result: {error}")))?;
     say(&format!("{text}\n"))

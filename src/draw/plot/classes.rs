@@ -19,30 +19,42 @@ const FIGURES: i32 = 110;
 
 /// The matrix as lines of text: a row a true class, its items, its recall, the class's precision.
 pub fn classes_text(matrix: &ClassConfusion) -> String {
-    let wide = matrix.classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
-    let number = matrix.counts.iter().flatten().max().map_or(1, |most| most.to_string().len());
-    // A number stands over each column where the names would not fit.
-    let short = matrix.classes.iter().all(|name| name.chars().count() <= number.max(4));
-    let column = number.max(4) + 1;
-    let head = |at: usize| if short { matrix.classes[at].clone() } else { format!("[{}]", at + 1) };
-    let mut text = format!("{:wide$}    ", "truth");
-    for at in 0..matrix.classes.len() {
-        text.push_str(&format!("{:>column$}", head(at)));
-    }
-    text.push_str("    recall precision\n");
-    for (at, (name, row)) in matrix.classes.iter().zip(&matrix.counts).enumerate() {
-        let mark = if short { String::new() } else { format!("[{}]", at + 1) };
-        text.push_str(&format!("{name:wide$}{mark:>4}"));
-        for count in row {
-            text.push_str(&if *count == 0 { format!("{:>column$}", ".") } else { format!("{count:>column$}") });
-        }
-        text.push_str(&format!("{:>10}{:>10}\n", percent(matrix.recall(at)), percent(matrix.precision(at))));
-    }
+    let shares = matrix.normalised();
+    let mut text = String::from("frames\n");
+    text.push_str(&rows(matrix, 4, |row, column| match matrix.counts[row][column] {
+        0 => ".".to_string(),
+        count => count.to_string(),
+    }));
+    text.push_str("share of the row, %\n");
+    text.push_str(&rows(matrix, 5, |row, column| match matrix.counts[row][column] {
+        0 => ".".to_string(),
+        _ => format!("{:.1}", 100.0 * shares[row][column]),
+    }));
     text.push_str(&format!("accuracy {} of {}\n", percent(matrix.accuracy()), matrix.total()));
     text
 }
 
-/// The matrix as a picture: counts, coloured by their share of the row, with recall, precision and accuracy.
+/// One line a class, `cell` says what stands in a row and column; columns are at least `narrow` characters wide.
+fn rows(matrix: &ClassConfusion, narrow: usize, cell: impl Fn(usize, usize) -> String) -> String {
+    let wide = matrix.classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
+    let number = matrix.counts.iter().flatten().max().map_or(1, |most| most.to_string().len()).max(narrow);
+    // A number stands over each column where the names would not fit.
+    let short = matrix.classes.iter().all(|name| name.chars().count() <= number);
+    let column = number + 1;
+    let head = |at: usize| if short { matrix.classes[at].clone() } else { format!("[{}]", at + 1) };
+    let mut text = format!("{:wide$}    ", "truth");
+    (0..matrix.classes.len()).for_each(|at| text.push_str(&format!("{:>column$}", head(at))));
+    text.push_str("    recall precision\n");
+    for (at, name) in matrix.classes.iter().enumerate() {
+        let mark = if short { String::new() } else { format!("[{}]", at + 1) };
+        text.push_str(&format!("{name:wide$}{mark:>4}"));
+        (0..matrix.classes.len()).for_each(|of| text.push_str(&format!("{:>column$}", cell(at, of))));
+        text.push_str(&format!("{:>10}{:>10}\n", percent(matrix.recall(at)), percent(matrix.precision(at))));
+    }
+    text
+}
+
+/// The matrix as a picture: counts and their shares of the row, which give the colour, with recall, precision and accuracy.
 ///
 /// # Errors
 /// [`crate::error::Kind::Internal`] when the plot cannot be drawn.
@@ -51,8 +63,7 @@ pub fn classes_svg(title: &str, matrix: &ClassConfusion) -> Result<String> {
     let (width, height) = ((NAMES + side + FIGURES).max(560), 62 + TOP + side + FIGURES - 40);
     svg(width as u32, height as u32, |area| {
         let accuracy = format!("accuracy {} of {}", percent(matrix.accuracy()), matrix.total());
-        let note =
-            format!("frames by truth (rows) and answer (columns), coloured by their share of the row; {accuracy}");
+        let note = format!("frames by truth (rows) and answer (columns), with their share of the row; {accuracy}");
         let rest = headed(area, title, &note)?;
         for (at, name) in matrix.classes.iter().enumerate() {
             let middle = CELL * at as i32 + CELL / 2;
@@ -84,7 +95,10 @@ fn cells(area: &Area<'_>, matrix: &ClassConfusion) -> Result<()> {
             if count > 0 {
                 let ink = if strength > 0.5 { WHITE } else { colour(INK) };
                 let style = (FONT, 18).into_font().color(&ink).pos(middle);
-                cell.draw_text(&count.to_string(), &style, (CELL / 2, CELL / 2)).map_err(failed)?;
+                cell.draw_text(&count.to_string(), &style, (CELL / 2, CELL / 2 - 8)).map_err(failed)?;
+                let style = (FONT, 12).into_font().color(&ink).pos(middle);
+                cell.draw_text(&format!("{:.1} %", 100.0 * share), &style, (CELL / 2, CELL / 2 + 12))
+                    .map_err(failed)?;
             }
         }
     }
@@ -109,10 +123,18 @@ mod tests {
         let names = ["hot_column".to_string(), "satellite_trail".to_string()];
         let matrix = ClassConfusion::count(&names, [(0, 0), (0, 0), (0, 1), (1, 1)]);
         let text = classes_text(&matrix);
-        let line = text.lines().find(|line| line.starts_with("hot_column")).unwrap();
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .filter(|line| line.starts_with("hot_column"))
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        let figures = ["66.67", "%", "100.00", "%"];
         assert_eq!(
-            line.split_whitespace().collect::<Vec<_>>(),
-            ["hot_column", "[1]", "2", "1", "66.67", "%", "100.00", "%"]
+            lines,
+            [
+                [&["hot_column", "[1]", "2", "1"], &figures[..]].concat(),
+                [&["hot_column", "[1]", "66.7", "33.3"], &figures[..]].concat()
+            ]
         );
         assert!(text.contains("accuracy 75.00 % of 4"), "{text}");
         let svg = classes_svg("telescope", &matrix).unwrap();

@@ -1,63 +1,28 @@
-//! `anomalyd classify`: a classifier that names known kinds of anomaly.
+//! `anomalyd classify train`.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::labelled::kind_by_folder;
-use crate::classify::Classifier;
+use super::given::Given;
+use super::print;
 use crate::classify::card::{Card, Fitting};
 use crate::classify::design::{Design, Network};
-use crate::classify::figures::{Figures, figures};
 use crate::classify::fit::{self, Job};
-use crate::classify::set::Labelled;
-use crate::draw::plot::{classes_svg, classes_text};
+use crate::classify::rival::{self, Outcome, Rival};
+use crate::commands::{overrides, say};
 use crate::error::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::model::device;
-use crate::pipeline::Pipeline;
-use crate::score::Scorer;
+use crate::pipeline::{Augment, Pipeline};
 use crate::settings::Settings;
 use crate::train::chain::Event;
-use crate::train::data::{self, Labels, Sample};
 use crate::train::fit::End;
 
-/// Tiles classified at once.
-const BATCH: usize = 256;
-
-/// Arguments of `classify`.
+/// Arguments of `classify train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to do.
-    #[command(subcommand)]
-    action: Action,
-}
-
-#[derive(Debug, Subcommand)]
-enum Action {
-    /// Fit a classifier to labelled frames and publish it beside the pipeline's models.
-    Train(Box<TrainArgs>),
-    /// Measure the pipeline's classifier against labelled frames.
-    Evaluate(EvaluateArgs),
-}
-
-/// Labelled frames. Of a tiled pipeline only those count that its model flags, by their most anomalous tile, as in use.
-#[derive(Debug, clap::Args)]
-struct Given {
-    /// A pipeline's name, or the path of its TOML file.
-    pipeline: String,
-    /// Frames: files and folders. Without --labels the first folder below each path names the kind.
-    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
-    data: Vec<PathBuf>,
-    /// Kinds of the frames: CSV with columns `file` and `kind` (or `label`), or IDX (one label a frame, in order).
-    #[arg(long, value_name = "FILE")]
-    labels: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-struct TrainArgs {
     #[command(flatten)]
     given: Given,
     /// The network.
@@ -87,49 +52,37 @@ struct TrainArgs {
     /// Share of right answers wanted among those named; what is less probable stays unknown.
     #[arg(long, value_name = "F", default_value_t = 0.95)]
     precision: f64,
+    /// What every kind stays itself under, done to frames that fit the weights, as `[training.augment]` has it; may be repeated:
+    /// `--augment translate=2`. The pipeline's own does not count here: a hot column, turned, is a hot row.
+    #[arg(long, value_name = "KEY=VALUE")]
+    augment: Vec<String>,
+    /// Make the classifier the current one even where it is worse than the one before on the same held-out frames.
+    #[arg(long)]
+    force: bool,
     /// Seed of weights, order and what is dropped out [default: the pipeline's].
     #[arg(long)]
     seed: Option<u64>,
     /// `auto`, `cpu` or `cuda:N` [default: the settings'].
     #[arg(long)]
     device: Option<String>,
-    /// Print the card as JSON instead of a summary.
+    /// Print the card, and what became of the classifier, as JSON.
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Debug, clap::Args)]
-struct EvaluateArgs {
-    #[command(flatten)]
-    given: Given,
-    /// Write confusion.svg here.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Print the figures as JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-/// Runs `classify`.
+/// Runs `classify train`.
 ///
 /// # Errors
 /// A wrong pipeline or model, unusable or too few data, a full disk.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
-    match &args.action {
-        Action::Train(args) => train(args, settings),
-        Action::Evaluate(args) => evaluate(args, settings),
-    }
-}
-
-fn train(args: &TrainArgs, settings: &Settings) -> Result<()> {
     let mut pipeline = Pipeline::load(&args.given.pipeline, &settings.pipelines)?;
     pipeline.spec.training.seed = args.seed.unwrap_or(pipeline.spec.training.seed);
-    let fitting = fitting(args)?;
+    let fitting = fitting(args, &pipeline)?;
     let design = Design { network: args.network, width: args.width };
     design.chain(&pipeline.spec.input, 2)?;
     let device = device::pick(args.device.as_deref().unwrap_or(&settings.device))?;
     let stop = interrupt::flag()?;
-    let labelled = gather(&args.given, &pipeline, settings)?;
+    let labelled = args.given.gather(&pipeline, settings)?;
     tracing::info!(frames = labelled.frames.len(), left_out = %labelled.left, "data loaded");
     let job = Job {
         pipeline: &pipeline,
@@ -141,18 +94,15 @@ fn train(args: &TrainArgs, settings: &Settings) -> Result<()> {
         fitting,
         wanted: args.precision,
     };
+    let rival = Rival::find(&job, &labelled, device.clone())?;
     let bar = bar();
-    let (card, folder) = fit::train(&job, labelled, device, &stop, &mut |event| show(&bar, &event))?;
+    let (card, folder) = fit::train(&job, labelled, device.clone(), &stop, &mut |event| show(&bar, &event))?;
     bar.finish_and_clear();
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&card).unwrap_or_default());
-    } else {
-        report(&card, &folder);
-    }
-    Ok(())
+    let outcome = rival::settle(&job, &card, rival, device, args.force)?;
+    tell((&card, &folder), &outcome, &pipeline.name, args.json)
 }
 
-fn fitting(args: &TrainArgs) -> Result<Fitting> {
+fn fitting(args: &Args, pipeline: &Pipeline) -> Result<Fitting> {
     let wrong = |what: &str| Err(Failure::new(Kind::Usage, what));
     let [train, validation, test] = args.split[..] else { return wrong("--split: three shares") };
     if !(train > 0.0 && validation > 0.0 && test >= 0.0 && (train + validation + test - 1.0).abs() < 1e-6) {
@@ -174,28 +124,18 @@ fn fitting(args: &TrainArgs) -> Result<Fitting> {
         weight_decay: args.weight_decay,
         patience: args.patience,
         split: [train, validation, test],
+        augment: augment(args, pipeline)?,
     })
 }
 
-/// Loads, labels, and chooses the tiles.
-fn gather(given: &Given, pipeline: &Pipeline, settings: &Settings) -> Result<Labelled> {
-    let labels = given.labels.as_deref().map(Labels::read).transpose()?;
-    let mut scorer = match pipeline.spec.input.tile {
-        Some(_) => Some(Scorer::load(pipeline, &settings.models, &settings.device)?),
-        None => None,
-    };
-    let samples = data::load(&given.data, &pipeline.spec.input, &settings.limits)?;
-    for (file, rejection) in samples.rejected.iter().take(10) {
-        tracing::warn!(file = %file.display(), %rejection, "not used");
-    }
-    if let (Some(path), Some(labels)) = (&given.labels, &labels) {
-        labels.check(path, &samples.frames)?;
-    }
-    let kind = |sample: &Sample| match &labels {
-        Some(labels) => labels.of(sample).filter(|label| !label.is_empty()).map(ToString::to_string),
-        None => Some(kind_by_folder(sample, &given.data)),
-    };
-    Labelled::gather(samples, &kind, scorer.as_mut())
+/// What the flags declare; checked as a pipeline's would be.
+fn augment(args: &Args, pipeline: &Pipeline) -> Result<Augment> {
+    let declared =
+        args.augment.iter().try_fold(Augment::default(), |augment, given| overrides::declare(augment, given))?;
+    let mut checked = pipeline.clone();
+    checked.spec.training.augment = declared;
+    checked.check()?;
+    Ok(declared)
 }
 
 fn bar() -> ProgressBar {
@@ -226,6 +166,18 @@ fn show(bar: &ProgressBar, event: &Event) {
     }
 }
 
+/// Prints what was made and what became of it.
+fn tell((card, folder): (&Card, &Path), outcome: &Outcome, pipeline: &str, json: bool) -> Result<()> {
+    if json {
+        let fail = |error| Failure::new(Kind::Internal, format!("cannot serialise the card: {error}"));
+        let mut value = serde_json::to_value(card).map_err(fail)?;
+        value["promotion"] = serde_json::to_value(outcome).map_err(fail)?;
+        return say(&format!("{value:#}\n"));
+    }
+    report(card, folder);
+    say(&format!("\n{}", outcome.text(pipeline, &card.version)))
+}
+
 fn report(card: &Card, folder: &Path) {
     let (history, data) = (&card.history, &card.data);
     let end = match history.end {
@@ -237,6 +189,9 @@ fn report(card: &Card, folder: &Path) {
     println!("folder       {}", folder.display());
     let [train, validation, test] = [&data.train, &data.validation, &data.test].map(|part| part.frames);
     println!("frames       {train} train, {validation} validation, {test} test; {}", data.left_out);
+    if let Some(said) = &data.said {
+        println!("labels       {}", said.text());
+    }
     println!("parameters   {}", card.parameters);
     println!("kept epoch   {} of {} ({end})", history.best, history.epochs.len());
     println!(
@@ -247,55 +202,5 @@ fn report(card: &Card, folder: &Path) {
     if let Some(test) = &card.test {
         println!();
         print("test", test);
-    }
-}
-
-fn evaluate(args: &EvaluateArgs, settings: &Settings) -> Result<()> {
-    let pipeline = Pipeline::load(&args.given.pipeline, &settings.pipelines)?;
-    let device = device::pick(&settings.device)?;
-    let Some(classifier) = Classifier::load(&settings.models, &pipeline, device)? else {
-        return Err(Failure::new(Kind::Model, format!("pipeline {} has no classifier", pipeline.name))
-            .hint(format!("train one: anomalyd classify train {} --data DIR --network lenet5", pipeline.name)));
-    };
-    let labelled = gather(&args.given, &pipeline, settings)?;
-    let card = &classifier.card;
-    let mut logits = Vec::with_capacity(labelled.frames.len() * card.classes.len());
-    let all: Vec<usize> = (0..labelled.frames.len()).collect();
-    for some in all.chunks(BATCH) {
-        let tiles: Vec<f32> = some.iter().flat_map(|&at| labelled.tile(at, pipeline.spec.input.size)).collect();
-        logits.extend(classifier.logits(&tiles)?);
-    }
-    let kinds: Vec<&str> = labelled.kinds.iter().map(String::as_str).collect();
-    let found = figures(&card.classes, &logits, &kinds, &card.answer);
-    if let Some(folder) = &args.out {
-        std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
-        let path = folder.join("confusion.svg");
-        let svg = classes_svg(&format!("classifier {} of {}", card.version, pipeline.name), &found.confusion)?;
-        std::fs::write(&path, svg).map_err(|error| Failure::io(&path, error))?;
-    }
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&found).unwrap_or_default());
-    } else {
-        println!("classifier   {}", card.version);
-        println!("left out     {}", labelled.left);
-        print("frames", &found);
-    }
-    Ok(())
-}
-
-fn print(name: &str, figures: &Figures) {
-    let share = |share: Option<f64>| share.map_or("-".to_string(), |share| format!("{:.2} %", 100.0 * share));
-    println!(
-        "{name:<12} {} frames, accuracy {}, loss {:.4} nats, calibration error {:.4} ({:.4} uncalibrated)",
-        figures.frames,
-        share(Some(figures.accuracy)),
-        figures.loss,
-        figures.calibration_error,
-        figures.uncalibrated_error
-    );
-    println!("named        {}, of which right {}", share(Some(figures.named)), share(figures.right_when_named));
-    println!("\n{}", classes_text(&figures.confusion));
-    for (kind, [frames, named]) in &figures.strangers {
-        println!("not taught   {kind}: {frames} frames, {named} named all the same");
     }
 }
