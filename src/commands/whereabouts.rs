@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::origin;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::labels::Label;
 use crate::pipeline::Pipeline;
 use crate::report::names::source_path;
@@ -37,7 +37,10 @@ pub fn find(labels: &[&Label], others: &[PathBuf], pipeline: &Pipeline, settings
     let named: Vec<PathBuf> = names.into_iter().filter_map(|name| place_of(name, pipeline)).collect();
     let mut found = Found::default();
     for places in [named, others.to_vec()].iter().filter(|places| !places.is_empty()) {
-        let mut samples = data::load(places, &pipeline.spec.input, &settings.limits)?;
+        let mut samples = match data::load(places, &pipeline.spec.input, &settings.limits) {
+            Err(failure) if failure.kind == Kind::Data => continue,
+            loaded => loaded?,
+        };
         samples.frames.retain(|sample| wanted.contains(&sample.digest) && found.digests.insert(sample.digest));
         samples.rejected.clear();
         origin::merge(&mut found.samples, samples);

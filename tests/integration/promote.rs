@@ -102,7 +102,7 @@ fn a_promotion_in_the_middle_loses_no_frame_and_scores_none_twice() {
 /// Images of two kinds, a folder each.
 fn write_kinds(house: &House) {
     for number in 0..60 {
-        let (kind, step) = if number % 2 == 0 { ("rows", 28) } else { ("columns", 1) };
+        let (kind, step) = if number % 2 == 0 { ("columns", 28) } else { ("rows", 1) };
         let mut pixels = vec![0.0; 28 * 28];
         (0..28).for_each(|at| pixels[at * step + (number / 2 % 28) * (29 - step)] = 255.0);
         pixels[0] = number as f32;
