@@ -94,7 +94,9 @@ impl Given {
         let is_there = |label: &&&Label| {
             found.has(label) || whereabouts::digest_of(label).is_some_and(|digest| given.contains(&digest))
         };
-        let missing: Vec<Missing> = odd.iter().filter(|label| !is_there(label)).map(|label| missing(label)).collect();
+        let mut missing: Vec<Missing> =
+            odd.iter().filter(|label| !is_there(label)).map(|label| missing(label)).collect();
+        missing.sort_by(|a, b| a.source.cmp(&b.source));
         tell(&missing, odd.len());
         let normal: Vec<_> = normal.iter().filter_map(|label| whereabouts::digest_of(label)).collect();
         samples.frames.retain(|sample| !normal.contains(&sample.digest));
