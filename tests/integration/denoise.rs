@@ -61,7 +61,7 @@ fn a_unet_of_clean_twins_is_what_the_report_keeps() {
     let trained: Vec<&str> =
         manifest["denoising"]["figures"].as_array().unwrap().iter().map(|one| one["image"].as_str().unwrap()).collect();
     assert_eq!(trained, ["input", "median", "gaussian", "dense", "unet"]);
-    let version = folder.join("models/sky").join(manifest["version"].as_str().unwrap());
+    let version = house.path("models/sky").join(manifest["version"].as_str().unwrap());
     let page = fs::read_to_string(version.join("report.html")).unwrap();
     assert!(page.contains("validation frames against their twins") && page.contains("<td>unet</td>"));
     assert!(fs::read(version.join("denoising.png")).unwrap().starts_with(b"\x89PNG"));
