@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::components::Component;
 use crate::error::Result;
-use crate::measure::{Measurement, Shapes, measure};
+use crate::measure::{Measurement, Shapes, anomaly_map, measure};
 use crate::model::device::Device;
 use crate::model::{Autoencoder, Observation};
 use crate::pipeline::Spec;
@@ -140,6 +140,19 @@ impl Detector {
     pub fn denoise(&mut self, frame: &Prepared) -> Result<Vec<f32>> {
         let mut mosaic = Mosaic::new(frame, self.shapes.size, frame.channels);
         self.reconstruct(frame, &mut |corner, x_hat, _| mosaic.add(corner, x_hat))?;
+        Ok(mosaic.finish())
+    }
+
+    /// The smoothed noise-normalised residual of a whole frame, `[H, W]`, at least 0; overlapping tiles are averaged.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] when the device fails.
+    pub fn residual_map(&mut self, frame: &Prepared) -> Result<Vec<f32>> {
+        let size = self.shapes.size;
+        let mut mosaic = Mosaic::new(frame, size, 1);
+        self.reconstruct(frame, &mut |corner, _, residual| {
+            mosaic.add(corner, &anomaly_map(residual, frame.channels, size));
+        })?;
         Ok(mosaic.finish())
     }
 

@@ -29,6 +29,7 @@ pub mod explore;
 pub mod measure;
 pub mod reference;
 pub mod score;
+pub mod segment;
 pub mod sources;
 pub mod trail;
 

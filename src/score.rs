@@ -16,6 +16,7 @@ use crate::model::device;
 use crate::pipeline::{Keep, Pipeline, Reduction};
 use crate::prepare::{Mosaic, Prepared};
 use crate::reference::Components;
+use crate::segment::{Mark, Segmenter};
 use crate::store::{self, Version};
 
 /// What a row of `scores` says a frame was judged by.
@@ -88,8 +89,10 @@ pub struct Maps {
     pub denoised_by: DenoisedBy,
     /// Where it departs from the input by more than noise does.
     pub departures: Departures,
-    /// `[height, width]`, smoothed noise-normalised residual, at least 0.
+    /// `[height, width]`, at least 0: the smoothed residual in units of the noise, or with a mark the probability of an anomaly.
     pub anomaly: Vec<f32>,
+    /// What the pipeline's segmenter marks in it; none in a residual.
+    pub mark: Option<Mark>,
 }
 
 /// What a denoised image was made by.
@@ -122,6 +125,7 @@ pub struct Scorer {
     identity: Identity,
     detector: Detector,
     denoiser: Option<Denoiser>,
+    segmenter: Option<Segmenter>,
     calibration: Calibration,
     classifier: Option<Classifier>,
 }
@@ -155,8 +159,9 @@ impl Scorer {
             pipeline_digest: pipeline.digest.clone(),
         };
         let denoiser = Denoiser::load(&pipeline.spec, &version, device::pick(device)?)?;
+        let segmenter = Segmenter::load(&pipeline.spec, &version, device::pick(device)?)?;
         let detector = Detector::load(&pipeline.spec, version, device::pick(device)?)?;
-        Ok(Self { pipeline: pipeline.clone(), identity, detector, denoiser, calibration, classifier: None })
+        Ok(Self { pipeline: pipeline.clone(), identity, detector, denoiser, segmenter, calibration, classifier: None })
     }
 
     /// By what frames are judged.
@@ -266,7 +271,7 @@ impl Scorer {
         tiles
     }
 
-    /// Denoised image and residual of the whole frame; overlapping tiles are averaged.
+    /// Denoised image and anomaly map of the whole frame; overlapping tiles are averaged.
     fn draw(&mut self, frame: &Prepared) -> Result<Maps> {
         let (width, height, channels) = (frame.width, frame.height, frame.channels);
         let size = self.pipeline.spec.input.size;
@@ -280,6 +285,11 @@ impl Scorer {
             Some(denoiser) => (denoiser.apply(frame)?, DenoisedBy::Unet),
             None => (denoised.finish(), DenoisedBy::Model),
         };
+        let anomaly = match &self.segmenter {
+            Some(segmenter) => segmenter.apply(frame)?,
+            None => anomaly.finish(),
+        };
+        let mark = self.segmenter.as_ref().map(|segmenter| Mark::of(&anomaly, width, segmenter.threshold));
         let law = self.detector.observation();
         let noise = Noise { law: &law, likelihood: self.pipeline.spec.model.likelihood, scaling: frame.scaling };
         let physical = |pixels: &[f32]| pixels.par_iter().map(|&value| frame.scaling.unscale(value)).collect();
@@ -291,7 +301,8 @@ impl Scorer {
             denoised: physical(&denoised),
             denoised_by,
             departures: departures(noise, &frame.pixels, &denoised, width * height),
-            anomaly: anomaly.finish(),
+            anomaly,
+            mark,
         })
     }
 }

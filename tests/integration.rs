@@ -18,6 +18,7 @@ mod integration {
     mod query;
     mod retrain;
     mod score;
+    mod segment;
     mod show;
     mod simulate;
     mod train;

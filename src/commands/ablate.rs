@@ -144,7 +144,7 @@ fn show(bar: &ProgressBar, progress: &Progress) {
             bar.set_length(*all as u64);
             bar.set_position(*done as u64);
         }
-        Progress::Within(Event::Epoch(_) | Event::Beside(_)) => {}
+        Progress::Within(Event::Epoch(_) | Event::Beside(..)) => {}
         Progress::Done(variant, run) => bar.suspend(|| {
             tracing::info!(
                 variant = %name(variant),

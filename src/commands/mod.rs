@@ -19,6 +19,7 @@ pub mod labelled;
 pub mod latent;
 pub mod ledger;
 pub mod man;
+pub mod masked;
 pub mod models;
 pub mod origin;
 pub mod overrides;

@@ -11,7 +11,7 @@ use super::labelled::Selection;
 use super::overrides::Overrides;
 use super::promotion::{self, GateArgs, Rival};
 use super::whereabouts::digest_of;
-use super::{origin, train};
+use super::{masked, origin, train};
 use crate::error::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::labels::{self, NORMAL};
@@ -40,6 +40,10 @@ pub struct Args {
     /// Weights to start from.
     #[arg(long, value_enum, default_value_t = From::Current)]
     from: From,
+    /// Frames whose anomalous pixels are known, for a new segmenter, as `train --masks` takes them [default: the segmenter of the
+    /// current version is taken over].
+    #[arg(long, num_args = 1.., value_name = "DIR")]
+    masks: Vec<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
     #[command(flatten)]
@@ -90,6 +94,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         start: start.as_ref().map(|version| version.weights.as_path()),
         test: Given::default(),
         clean: None,
+        segmenter: masked::learnt_or_carried(&args.masks, &pipeline, settings)?,
         models: &settings.models,
         command,
     };

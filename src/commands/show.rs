@@ -15,7 +15,8 @@ use crate::settings::Settings;
 /// Pictures of `anomalies`: each has the columns `<name>_png`, `<name>_offset` and `<name>_scale`.
 pub const INPUT: &str = "input";
 const DENOISED: &str = "denoised";
-const ANOMALY_MAP: &str = "anomaly_map";
+/// The picture that says where.
+pub const ANOMALY_MAP: &str = "anomaly_map";
 /// Side of an outlined tile where the pipeline file is not at hand, pixels.
 const UNKNOWN_TILE: usize = 64;
 
@@ -73,15 +74,35 @@ fn draw(rows: &DataFrame, row: usize, departed: &Departed, pipelines: &Path) -> 
     let boxes = regions(rows, row, pipelines);
     let mut lines = captions(rows, row, boxes.len());
     lines.extend(departed.caption.clone());
+    let mask = mask(rows, row, &map);
+    lines.extend(mask_text(rows, row));
     Ok(panel(&Panel {
         title: format!("{}  {}", string(rows, "pipeline", row), named(rows, row)),
         lines,
         input: input.values(),
         reconstruction: denoised.values(),
         anomaly: map.values(),
+        mask: mask.as_deref(),
         boxes,
         marks: departed.pixels.iter().map(|&at| (at % input.width.max(1), at / input.width.max(1))).collect(),
     }))
+}
+
+/// The pixels that the pipeline's segmenter marks; none where the anomaly map is a residual.
+pub fn mask(rows: &DataFrame, row: usize, map: &Decoded) -> Option<Vec<bool>> {
+    let threshold = number(rows, "mask_threshold", row)? as f32;
+    // A picture has levels: half of one below the threshold is the threshold.
+    let level = number(rows, &format!("{ANOMALY_MAP}_scale"), row).unwrap_or(0.0).min(1.0 / 65535.0) as f32;
+    Some(map.pixels.iter().map(|&p| p >= threshold - 0.5 * level).collect())
+}
+
+fn mask_text(rows: &DataFrame, row: usize) -> Option<String> {
+    let (area, threshold) = (number(rows, "mask_area", row)?, number(rows, "mask_threshold", row)?);
+    let place = match (number(rows, "mask_x", row), number(rows, "mask_y", row)) {
+        (Some(x), Some(y)) => format!(" around x {x:.0}, y {y:.0}"),
+        _ => String::new(),
+    };
+    Some(format!("{area} pixels marked{place}, from probability {threshold:.3} on"))
 }
 
 /// Where the denoised image departs from the input by more than noise does.

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::labelled::{Selection, for_test, select};
+use super::masked;
 use super::origin;
 use super::overrides::Overrides;
 use super::promotion::{self, GateArgs, Outcome, Rival};
@@ -16,6 +17,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::model::device::{self, Device};
 use crate::pipeline::Pipeline;
+use crate::segment::words;
 use crate::settings::Settings;
 use crate::store::Manifest;
 use crate::train::chain;
@@ -48,6 +50,9 @@ pub struct Args {
     /// says how near each way of denoising comes to them.
     #[arg(long, num_args = 1.., value_name = "PATH")]
     clean: Vec<PathBuf>,
+    /// Frames whose anomalous pixels are known, for the segmenter alone: folders as `simulate --masks` writes them.
+    #[arg(long, num_args = 1.., value_name = "DIR")]
+    masks: Vec<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
     #[command(flatten)]
@@ -80,8 +85,13 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let rival = Rival::find(&pipeline, &samples, &test, settings)?;
     let sources = [origin::source(&args.data, &args.selection)];
     let clean = clean_frames(args, &pipeline, settings)?;
+    let segmenter = masked::learnt(&args.masks, &pipeline, settings)?;
+    if pipeline.spec.segmenter.is_some() && segmenter.is_none() {
+        return Err(masked::missing(&pipeline));
+    }
     let (given, models) = (&args.data, &settings.models);
-    let job = Job { pipeline: &pipeline, given, sources: &sources, start: None, test, clean, models, command };
+    let job =
+        Job { pipeline: &pipeline, given, sources: &sources, start: None, test, clean, segmenter, models, command };
     let manifest = fit(&job, samples, device, &stop)?;
     let outcome = promotion::settle(&pipeline, &manifest, rival, &args.gate, settings)?;
     tell(&manifest, &outcome, &pipeline, settings, args.json)
@@ -177,16 +187,16 @@ impl Progress {
                     );
                 })
             }
-            Event::Beside(event) => self.show_beside(event),
+            Event::Beside(name, event) => self.show_beside(name, event),
         }
     }
 
-    fn show_beside(&mut self, event: chain::Event) {
+    fn show_beside(&mut self, name: &str, event: chain::Event) {
         match event {
             chain::Event::Step(done, all, loss) => {
                 self.bar.set_length(all as u64);
                 self.bar.set_position(done as u64);
-                self.bar.set_message(format!("denoiser, loss {loss:.2} nats"));
+                self.bar.set_message(format!("{name}, loss {loss:.2} nats"));
             }
             chain::Event::Epoch(epoch) => self.bar.suspend(|| {
                 tracing::info!(
@@ -194,7 +204,8 @@ impl Progress {
                     train = format_args!("{:.2}", epoch.train_loss),
                     validation = format_args!("{:.2}", epoch.validation_loss),
                     images_per_s = format_args!("{:.0}", epoch.images_per_s),
-                    "denoiser epoch"
+                    network = name,
+                    "epoch"
                 );
             }),
         }
@@ -239,6 +250,11 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
     if let Some(denoising) = &manifest.denoising {
         println!("denoising    {} validation frames against their clean twins", denoising.frames);
         fidelity::table(&denoising.figures).iter().for_each(|line| println!("             {line}"));
+    }
+    if let Some(segmenter) = &manifest.segmenter {
+        println!("segmenter    {}", words::origin(segmenter));
+        println!("             {}", words::threshold(segmenter));
+        words::table(segmenter).lines().for_each(|line| println!("             {line}"));
     }
     println!("kept epoch   {} of {} ({end})", history.best, history.epochs.len());
     println!(

@@ -43,6 +43,7 @@ impl Tables {
         let wanted = maps.filter(|_| keep || verdict.is_anomaly);
         let denoised_by = wanted.as_ref().map_or(DenoisedBy::Model, |maps| maps.denoised_by);
         let departures = wanted.as_ref().map(|maps| maps.departures.clone()).unwrap_or_default();
+        let mark = wanted.as_ref().and_then(|maps| maps.mark);
         let pictures =
             wanted.map(|maps| ([maps.width, maps.height, maps.channels].map(|side| side as u32), draw(maps)));
         let mut bytes = ROW_BYTES;
@@ -85,6 +86,7 @@ impl Tables {
                 tiles: row.verdict.tiles.clone(),
                 named: row.verdict.named.clone(),
                 pictures: pictures.map(|(_, all)| all),
+                mark,
             });
             self.anomalies.push(row.clone());
         }

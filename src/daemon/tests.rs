@@ -67,6 +67,7 @@ fn verdict(frame: &Prepared) -> Verdict {
         denoised_by: crate::score::DenoisedBy::Model,
         departures: Default::default(),
         anomaly: vec![0.5; frame.width * frame.height],
+        mark: None,
     };
     let is_anomaly = score > 100.0;
     Verdict {

@@ -6,6 +6,7 @@
 pub mod animation;
 pub mod canvas;
 pub mod colour;
+pub mod contour;
 pub mod panel;
 pub mod plot;
 pub mod png;

@@ -2,7 +2,8 @@
 
 use super::Values;
 use super::canvas::{Picture, Size, keep_end};
-use super::colour::{INK, MUTED, ORANGE, Rgb, VERMILION, inferno};
+use super::colour::{INK, MUTED, ORANGE, PAPER, Rgb, VERMILION, inferno};
+use super::contour::{Marks, contour};
 use super::stretch::{Shrink, Stretch, fit, short};
 
 /// Side of one picture, at most, in pixels.
@@ -32,8 +33,10 @@ pub struct Panel<'a> {
     pub input: Values<'a>,
     /// What the model made of it, physical units.
     pub reconstruction: Values<'a>,
-    /// Noise-normalised residual, `[height, width]`, at least 0.
+    /// Noise-normalised residual, `[height, width]`, at least 0; with a mask, probabilities.
     pub anomaly: Values<'a>,
+    /// What is marked in the anomaly map, `[height, width]`: its contour is drawn on input and map.
+    pub mask: Option<&'a [bool]>,
     /// Outlined on the input.
     pub boxes: Vec<Region>,
     /// Pixels `(x, y)` ringed on the reconstruction.
@@ -48,18 +51,26 @@ pub fn panel(panel: &Panel<'_>) -> Vec<u8> {
     outline(&mut input, &panel.boxes, scale);
     let (mut reconstruction, scale) = grey(&stretch, panel.reconstruction);
     ring(&mut reconstruction, &panel.marks, scale);
-    let (map, bar) = heat(panel.anomaly);
+    let (mut map, bar) = match panel.mask {
+        Some(_) => (heated(panel.anomaly, SIDE, 1.0), Bar { highest: 1.0, root: false }),
+        None => heat(panel.anomaly),
+    };
+    if let Some(inside) = panel.mask {
+        let marks = Marks { width: panel.anomaly.width, inside };
+        contour(&mut input, marks, VERMILION);
+        contour(&mut map, marks, PAPER);
+    }
     let (columns, rows) = (input.width.max(200), input.height.max(map.height));
     let width = 2 * MARGIN + 3 * columns + 2 * GAP + 8 + BAR + BAR_LABELS;
     let top = MARGIN + Size::Title.height() + panel.lines.len() * Size::Text.height() + 12;
     let mut sheet = Picture::new(width, top + rows + 8 + Size::Text.height() + Size::Small.height() + MARGIN);
     header(&mut sheet, panel, width - 2 * MARGIN);
     let shared = format!("{} (percentiles)", stretch.caption());
-    let notes = [
-        ("input", shared.clone()),
-        ("reconstruction", shared),
-        ("anomaly map", format!("residual / noise, smoothed{}", if bar.root { " (square-root scale)" } else { "" })),
-    ];
+    let meaning = match panel.mask {
+        Some(_) => "probability of an anomaly".into(),
+        None => format!("residual / noise, smoothed{}", if bar.root { " (square-root scale)" } else { "" }),
+    };
+    let notes = [("input", shared.clone()), ("reconstruction", shared), ("anomaly map", meaning)];
     for (place, (picture, (label, note))) in [&input, &reconstruction, &map].into_iter().zip(notes).enumerate() {
         let x = MARGIN + place * (columns + GAP);
         sheet.paste(x + (columns - picture.width.min(columns)) / 2, top, picture);
@@ -88,12 +99,21 @@ pub struct Bar {
 
 /// An anomaly map in colour; one pixel of a thousand sigma shall not leave everything else black.
 pub fn heat(values: Values<'_>) -> (Picture, Bar) {
-    let (width, height, pixels, _) = fit(values, SIDE, Shrink::Max);
+    let (_, _, pixels, _) = fit(values, SIDE, Shrink::Max);
     let highest = pixels.iter().copied().filter(|value| value.is_finite()).fold(0.0, f32::max);
     let bar = Bar { highest: if highest > 0.0 { highest } else { 1.0 }, root: highest > WIDE };
     let place = |value: f32| if bar.root { (value / bar.highest).max(0.0).sqrt() } else { value / bar.highest };
-    let rgb = pixels.iter().flat_map(|value| inferno(place(*value))).collect();
-    (Picture { width, height, rgb }, bar)
+    (coloured(values, SIDE, place), bar)
+}
+
+/// Values in colour, from 0 to `highest`, as a picture of about `side` pixels.
+pub fn heated(values: Values<'_>, side: usize, highest: f32) -> Picture {
+    coloured(values, side, |value| value / highest)
+}
+
+fn coloured(values: Values<'_>, side: usize, place: impl Fn(f32) -> f32) -> Picture {
+    let (width, height, pixels, _) = fit(values, side, Shrink::Max);
+    Picture { width, height, rgb: pixels.iter().flat_map(|value| inferno(place(*value))).collect() }
 }
 
 /// Outlines regions of the frame; where they overlap or touch, what they cover together.
@@ -177,6 +197,7 @@ mod tests {
             input: Values::grey(64, 64, &input),
             reconstruction: Values::grey(64, 64, &input),
             anomaly: Values::grey(64, 64, &map),
+            mask: None,
             boxes: vec![(16, 16, 32, 32)],
             marks: vec![(40, 40)],
         });

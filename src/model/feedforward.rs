@@ -11,6 +11,7 @@ use super::device::Device;
 use super::engine::FeedForwardEngine;
 use super::graph::Shape;
 use super::likelihood::Observation;
+use super::masks::MaskLoss;
 use super::network::Network;
 use super::weights::{self, Weights};
 use crate::error::{Failure, Kind, Result};
@@ -31,6 +32,8 @@ pub struct Chain {
 pub enum Target<'a> {
     /// Images `[N, C, S, S]`, under the law that says what their pixels are worth.
     Images(&'a [f32], &'a Observation),
+    /// Masks `[N, 1, S, S]` of 0 and 1; the outputs are logits.
+    Masks(&'a [f32], MaskLoss),
     /// A class each, under the cross-entropy of the softmax.
     Classes(&'a [u32]),
 }
@@ -145,6 +148,7 @@ impl FeedForward {
         let n = self.count(x)?;
         let fits = match target {
             Target::Images(images, _) => images.len() == n * self.chain.output.len(),
+            Target::Masks(masks, _) => self.chain.output.c == 1 && masks.len() == n * self.chain.output.len(),
             Target::Classes(classes) => {
                 classes.len() == n && classes.iter().all(|&class| (class as usize) < self.chain.output.len())
             }

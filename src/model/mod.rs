@@ -17,6 +17,7 @@ pub mod feedforward;
 pub mod graph;
 pub mod lenet;
 pub mod likelihood;
+pub mod masks;
 pub mod network;
 pub mod parameters;
 pub mod scaling;

@@ -7,6 +7,7 @@ use rand_distr::StandardNormal;
 use super::architecture::Architecture;
 use super::feedforward::Chain;
 use super::graph::Shape;
+use super::masks::MaskLoss;
 use super::*;
 use crate::error::Kind;
 use crate::pipeline::{
@@ -258,6 +259,11 @@ fn executors_agree_on_chains() {
     let unet = unet::unet(grey(16), 1, &[4, 6], Norm::None, Upsample::Transposed).expect("a U-Net");
     let counts = Observation::of_means(COUNTS, ASINH, 1, &[]);
     chains_agree(&unet, 3, Target::Images(&images[..3 * 256], &counts));
+    let unet = unet::unet(grey(16), 1, &[4, 6], Norm::Layer, Upsample::Nearest).expect("a U-Net");
+    let masks: Vec<f32> = (0..3 * 256).map(|at| f32::from(at > 256 && at % 7 == 0)).collect();
+    for law in [MaskLoss { positive_weight: 5.0, dice: 0.0 }, MaskLoss { positive_weight: 1.0, dice: 2.0 }] {
+        chains_agree(&unet, 3, Target::Masks(&masks, law));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod check;
 mod denoiser;
 mod filter;
+mod segmenter;
 mod spec;
 mod training;
 mod watching;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::denoiser::{Denoiser, DenoiserKind};
 pub use super::filter::Filter;
+pub use super::segmenter::{Segmenter, SegmenterKind};
 pub use super::training::{Augment, ExtraNoise, Group, Mask, Promotion, Shares, Training};
 pub use super::watching::{Action, After, Watch, WatchMode};
 use crate::components::Component;
@@ -30,6 +31,9 @@ pub struct Spec {
     /// What makes the denoised image [default: the model's reconstruction].
     #[serde(default)]
     pub denoiser: Option<Denoiser>,
+    /// What makes the anomaly map [default: the residual, in units of the noise].
+    #[serde(default)]
+    pub segmenter: Option<Segmenter>,
     /// Which scores make up the verdict.
     pub score: Score,
     /// What the verdict promises.

@@ -9,6 +9,7 @@ use crate::denoise::departures::Departures;
 use crate::draw::png::Png16;
 use crate::drift::RawStatistics;
 use crate::score::{DenoisedBy, FlaggedTile, Identity, Verdict};
+use crate::segment::Mark;
 use crate::watch::Stat;
 
 /// A frame scored.
@@ -53,6 +54,8 @@ pub struct AnomalyExtra {
     pub named: Option<Named>,
     /// Input, denoised image and anomaly map.
     pub pictures: Option<[Png16; 3]>,
+    /// What a segmenter marks in the anomaly map; none where that is a residual.
+    pub mark: Option<Mark>,
 }
 
 /// A denoised image kept.

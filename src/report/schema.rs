@@ -91,6 +91,7 @@ pub fn anomalies(rows: &[ScoreRow], extras: &[AnomalyExtra]) -> PolarsResult<Dat
         columns.push(column(&format!("{name}_scale"), pick(&pictures, |picture| picture.map(|it| it.scale))));
     }
     columns.extend(kind_columns(extras));
+    columns.extend(mark_columns(extras));
     frame(rows.len(), columns)
 }
 
@@ -102,6 +103,23 @@ fn kind_columns(extras: &[AnomalyExtra]) -> [Series; 3] {
         column("kind", pick(&all, |named| named.as_ref().and_then(|named| named.kind.as_deref()))),
         column("kind_probability", pick(&all, |named| named.as_ref().map(|named| named.probability))),
         column("classifier_version", pick(&all, |named| named.as_ref().map(|named| named.version.as_str()))),
+    ]
+}
+
+/// What made the anomaly map: a U-Net's values are probabilities, a residual's are in units of the noise.
+fn made_by(extra: &AnomalyExtra) -> Option<&'static str> {
+    extra.pictures.as_ref().map(|_| if extra.mark.is_some() { "unet" } else { "residual" })
+}
+
+/// What the anomaly map is, and what a segmenter marks in it: nothing in a residual, no centre where no pixel is marked.
+fn mark_columns(extras: &[AnomalyExtra]) -> [Series; 5] {
+    let centre = |axis: usize| pick(extras, |extra| extra.mark.and_then(|mark| mark.centre).map(|centre| centre[axis]));
+    [
+        column("anomaly_map_by", pick(extras, made_by)),
+        column("mask_threshold", pick(extras, |extra| extra.mark.map(|mark| mark.threshold))),
+        column("mask_area", pick(extras, |extra| extra.mark.map(|mark| mark.area))),
+        column("mask_x", centre(0)),
+        column("mask_y", centre(1)),
     ]
 }
 
@@ -268,13 +286,40 @@ fn lists_of(name: &str, lists: &[Series], item: DataType) -> PolarsResult<Series
 mod tests {
     use super::*;
     use crate::classify::Named;
+    use crate::draw::png::png16;
+    use crate::segment::Mark;
+
+    fn extra() -> AnomalyExtra {
+        AnomalyExtra { latent_mean: Vec::new(), tiles: Vec::new(), named: None, pictures: None, mark: None }
+    }
+
+    #[test]
+    fn a_mask_is_null_where_nothing_segments_and_has_no_centre_where_nothing_is_marked() {
+        let pictures = || Some(std::array::from_fn(|_| png16(1, 1, 1, &[0.5])));
+        let marked = |mark| AnomalyExtra { mark: Some(mark), pictures: pictures(), ..extra() };
+        let residual = AnomalyExtra { pictures: pictures(), ..extra() };
+        let mark = Mark { threshold: 0.5, area: 7, centre: Some([2.5, 4.0]) };
+        let [by, threshold, area, x, y] =
+            mark_columns(&[marked(mark), marked(Mark { area: 0, centre: None, ..mark }), residual]);
+        assert_eq!(by.str().unwrap().iter().collect::<Vec<_>>(), [Some("unet"), Some("unet"), Some("residual")]);
+        assert_eq!(threshold.f32().unwrap().iter().collect::<Vec<_>>(), [Some(0.5), Some(0.5), None]);
+        assert_eq!(area.u32().unwrap().iter().collect::<Vec<_>>(), [Some(7), Some(0), None]);
+        assert_eq!([&x, &y].map(|place| place.f32().unwrap().get(0)), [Some(2.5), Some(4.0)]);
+        assert_eq!((x.null_count(), y.null_count()), (2, 2));
+        // A table of nothing but nulls has the columns' types all the same: readers merge parts by them.
+        let nothing = mark_columns(&[extra()]);
+        assert_eq!(
+            nothing.map(|column| column.dtype().clone()),
+            [by, threshold, area, x, y].map(|c| c.dtype().clone())
+        );
+    }
 
     #[test]
     fn a_kind_is_null_where_there_is_no_classifier_and_below_its_floor() {
         let named = |kind: Option<&str>| {
             Some(Named { kind: kind.map(Into::into), probability: 0.75, version: "0001-ab".into() })
         };
-        let extra = |named| AnomalyExtra { latent_mean: Vec::new(), tiles: Vec::new(), named, pictures: None };
+        let extra = |named| AnomalyExtra { named, ..extra() };
         let [kind, probability, version] =
             kind_columns(&[extra(named(Some("trail"))), extra(named(None)), extra(None)]);
         assert_eq!(kind.str().unwrap().iter().collect::<Vec<_>>(), [Some("trail"), None, None]);

@@ -2,7 +2,7 @@
 //!
 //! Scores to promises: [`conformal`] (p-values, certified thresholds), [`gpd`] and [`tail`] (what one component's value is
 //! worth, and estimates beyond the sample). Vectors to distances: [`gaussian`], [`knn`], [`regression`]; to maps: [`pca`], [`tsne`].
-//! Verdicts to figures: [`metrics`], [`classes`]; images to figures: [`fidelity`]; samples to a verdict: [`two_sample`],
+//! Verdicts to figures: [`metrics`], [`classes`]; images to figures: [`fidelity`], [`pixels`]; samples to a verdict: [`two_sample`],
 //! [`paired`]. Statistics are in f64; only the products over many vectors are in f32.
 
 pub mod conformal;
@@ -20,6 +20,7 @@ pub mod classes;
 pub mod fidelity;
 pub mod metrics;
 pub mod paired;
+pub mod pixels;
 pub mod two_sample;
 
 mod beta;

@@ -10,6 +10,7 @@ use super::{CALIBRATION, REFERENCE, WEIGHTS};
 use crate::denoise::Record;
 use crate::denoise::compare::Denoising;
 use crate::pipeline::Training;
+use crate::segment;
 use crate::train::fit::History;
 use crate::train::seal::Sealed;
 use crate::train::split::GroupCounts;
@@ -45,6 +46,8 @@ pub struct Manifest {
     pub denoiser: Option<Record>,
     /// How near each way of denoising comes to frames without noise, where such were given.
     pub denoising: Option<Denoising>,
+    /// The network that makes the anomaly map, where the pipeline asks for one.
+    pub segmenter: Option<segment::Record>,
     /// What each declared transformation does to the scores of validation frames.
     #[serde(default)]
     pub symmetries: Vec<Symmetry>,

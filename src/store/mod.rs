@@ -9,6 +9,7 @@
 //!                             calibration.parquet  one row a calibration frame
 //!                             validation.parquet  latent.parquet  the validation frames: for the page, and for who looks
 //!                             loss.svg  reconstructions.png
+//!                             denoiser.safetensors  segmenter.safetensors  segmentation.png  where asked for
 //!                             report.html        the page: not of the version but about it, written anew as more is known
 //! models/<pipeline>/ablation.json                the last ablation: see [`crate::ablate::kept`]
 //! ```

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fit::End;
 use crate::error::{Failure, Kind, Result};
+use crate::model::masks::MaskLoss;
 use crate::model::{FeedForward, Observation, Step, Target, Weights};
 
 /// The step size ends at this share of its height.
@@ -51,6 +52,8 @@ pub struct Batch<'a> {
 pub enum Goal<'a> {
     /// Images, and the law of their pixels.
     Images(Vec<f32>, &'a Observation),
+    /// Masks of 0 and 1, and what their pixels cost.
+    Masks(Vec<f32>, MaskLoss),
     /// A class each.
     Classes(Vec<u32>),
 }
@@ -59,6 +62,7 @@ impl Goal<'_> {
     fn target(&self) -> Target<'_> {
         match self {
             Self::Images(images, law) => Target::Images(images, law),
+            Self::Masks(masks, law) => Target::Masks(masks, *law),
             Self::Classes(classes) => Target::Classes(classes),
         }
     }

@@ -42,8 +42,8 @@ pub enum Event<'a> {
     Step(usize, usize, f64),
     /// An epoch ended.
     Epoch(&'a Epoch),
-    /// Of a network that is fitted beside the model.
-    Beside(chain::Event<'a>),
+    /// Of a network of that name which is fitted beside the model.
+    Beside(&'static str, chain::Event<'a>),
 }
 
 /// Fits `model` to the tiles of `train`, augmented as the pipeline declares, judged by `validation`; leaves the best weights

@@ -35,6 +35,7 @@ use crate::model::device::Device;
 use crate::pipeline::Pipeline;
 use crate::prepare::Prepared;
 use crate::reference::{Reference, profiles};
+use crate::segment;
 use crate::store::{self, CalibrationRow, Data, Digests, Draft, Fitted, Manifest, Source};
 use data::{Sample, Samples};
 use fit::{Event, TileRef, evenly, tiles_of};
@@ -67,6 +68,8 @@ pub struct Job<'a> {
     pub start: Option<&'a Path>,
     /// Clean twins of the frames, for the denoiser and the report; without them it learns from noise added.
     pub clean: Option<Vec<Sample>>,
+    /// What the segmenter is made from; none where the pipeline asks for none.
+    pub segmenter: Option<segment::Origin>,
     /// Where versions are published.
     pub models: &'a Path,
     /// The command line, for the manifest.
@@ -95,7 +98,7 @@ pub fn train(
     let (train, validation) = (tiles_of(frames, &parts.train), tiles_of(frames, &parts.validation));
     let pairs = job.clean.as_ref().map(|clean| Pairs::of(frames, clean, spec.input.scaling)).transpose()?;
     let device_name = device.name().to_string();
-    let again = device.clone();
+    let (again, third) = (device.clone(), device.clone());
     let mut model = match job.start {
         Some(weights) => Autoencoder::load(&spec.model, &spec.input, weights, device)?,
         None => Autoencoder::new(&spec.model, &spec.input, spec.training.seed, device)?,
@@ -107,11 +110,18 @@ pub fn train(
     pictures::draw_history(&draft.folder, &job.pipeline.name, &history, spec.model.beta)?;
     pictures::draw_augmentation(&draft.folder, &job.pipeline.name, frames, &train, spec)?;
     let taught = (frames.as_slice(), pairs.as_ref());
-    let denoiser =
-        denoise::fit(spec, taught, (&train, &validation), again, (stop, &mut |event| on(Event::Beside(event))))?;
+    let denoiser = denoise::fit(
+        spec,
+        taught,
+        (&train, &validation),
+        again,
+        (stop, &mut |event| on(Event::Beside("denoiser", event))),
+    )?;
     if let Some((denoiser, _)) = &denoiser {
         denoiser.save(&draft.path(denoise::WEIGHTS))?;
     }
+    let mut beside = |event: chain::Event<'_>| on(Event::Beside("segmenter", event));
+    let mut segmenter = segment::Made::new(spec, job.segmenter.as_ref(), third, (stop, &mut beside))?;
     let (parameters, sparsity) = (model.parameter_count(), model.sparsity()?);
     let (mut detector, seen) = freeze(model, frames, (&train, &parts.validation), job.pipeline)?;
     let denoising = match &pairs {
@@ -123,6 +133,9 @@ pub fn train(
         None => None,
     };
     pictures::draw_reconstructions(&draft.folder, &job.pipeline.name, &mut detector, frames, &parts.validation)?;
+    if let Some(segmenter) = &mut segmenter {
+        segmenter.finish(&mut detector, &draft.folder)?;
+    }
     let calibration = rank(&mut detector, frames, &parts.calibration, job.pipeline)?;
     let scores: Vec<f64> = calibration.iter().map(|row| row.score).collect();
     let threshold = Calibration::new(scores.clone(), spec.calibration)?.threshold();
@@ -142,6 +155,7 @@ pub fn train(
         training: Some(spec.training.clone()),
         denoiser: denoiser.map(|(_, record)| record),
         denoising,
+        segmenter: segmenter.map(|made| made.record),
         symmetries,
         data: Data {
             given: job.given.iter().map(|path| path.display().to_string()).collect(),

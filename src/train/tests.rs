@@ -38,6 +38,7 @@ fn fitted_beside(pipeline: &Pipeline, samples: Samples, test: seal::Given) -> Re
         start: None,
         test,
         clean: None,
+        segmenter: None,
         models: models.path(),
         command: "anomalyd train".into(),
     };

@@ -5,8 +5,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use crate::commands::cells::{flag, number, p_text, string};
-use crate::commands::show::{INPUT, picture, regions};
-use crate::draw::colour::{GREEN, VERMILION};
+use crate::commands::show::{ANOMALY_MAP, INPUT, mask, picture, regions};
+use crate::draw::colour::{GREEN, PURPLE, VERMILION};
+use crate::draw::contour::{Marks, contour};
 use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail};
 use crate::error::Result;
 use crate::report::query::Reports;
@@ -161,6 +162,7 @@ impl Board {
 pub fn sheet(state: &Path, board: &Board, pipelines: &Path) -> Result<Vec<u8>> {
     let mut reports = Reports::open(state)?;
     let mut tiles = Vec::new();
+    let mut legend = vec![(GREEN, "anomalous by the truth".to_string()), (VERMILION, "false alarm".into())];
     if reports.has("anomalies") {
         let rows = reports.query("SELECT * FROM anomalies ORDER BY pipeline DESC, source")?;
         for row in 0..rows.height() {
@@ -168,8 +170,14 @@ pub fn sheet(state: &Path, board: &Board, pipelines: &Path) -> Result<Vec<u8>> {
             let kind = board.entries.get(&key).and_then(|entry| entry.kind.as_deref());
             let seen = picture(&rows, row, INPUT)?;
             let p_value = p_text(number(&rows, "p_value", row));
+            let mut image = thumbnail(seen.values(), &regions(&rows, row, pipelines));
+            if let Some(inside) = mask(&rows, row, &picture(&rows, row, ANOMALY_MAP)?) {
+                contour(&mut image, Marks { width: seen.width, inside: &inside }, PURPLE);
+                legend.truncate(2);
+                legend.push((PURPLE, "marked by a segmenter".into()));
+            }
             tiles.push(Tile {
-                image: thumbnail(seen.values(), &regions(&rows, row, pipelines)),
+                image,
                 caption: vec![key.1, format!("p {p_value}, truth: {}", kind.unwrap_or("normal").replace('_', " "))],
                 border: if kind.is_some() { GREEN } else { VERMILION },
             });
@@ -179,7 +187,7 @@ pub fn sheet(state: &Path, board: &Board, pipelines: &Path) -> Result<Vec<u8>> {
     let heading = Heading {
         title: "anomalyd: what it flagged".into(),
         lines: vec![format!("{} of {frames} sample frames; the tiles that stand out are outlined", tiles.len())],
-        legend: vec![(GREEN, "anomalous by the truth".into()), (VERMILION, "false alarm".into())],
+        legend,
     };
     Ok(contact_sheet(&heading, &tiles, 0))
 }

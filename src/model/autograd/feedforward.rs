@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::loss::cross_entropy;
+use super::loss::{cross_entropy, mask_loss};
 use super::{MICRO_BATCH, Variables, flat, nll, run, scalar};
 use crate::error::Result;
 use crate::model::adamw::Step;
@@ -58,6 +58,7 @@ impl FeedForwardAutograd {
             Target::Images(images, observation) => {
                 nll(observation, &self.images(images, self.chain.output)?, &output, None)?
             }
+            Target::Masks(masks, law) => mask_loss(law, &self.images(masks, self.chain.output)?, &output)?,
             Target::Classes(classes) => {
                 cross_entropy(&output, &Tensor::from_slice(classes, classes.len(), &self.variables.device)?)?
             }

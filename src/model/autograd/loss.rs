@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use super::layers::channels;
 use crate::model::LOG_VAR_LIMIT;
 use crate::model::likelihood::{Law, Observation};
+use crate::model::masks::MaskLoss;
 use crate::model::pixels::{Curve, DEVIANCE_NODES, Noise, Response};
 
 /// Negative log-likelihood of a batch, summed.
@@ -70,4 +71,18 @@ fn variance(noise: &Noise, signal: &Tensor) -> candle_core::Result<Tensor> {
 pub(super) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
     let log_p = candle_nn::ops::log_softmax(logits, 1)?;
     log_p.gather(&labels.unsqueeze(1)?, 1)?.sum_all()?.neg()
+}
+
+/// Loss of logits against masks, both `[n, 1, S, S]`, summed; see [`MaskLoss`].
+pub(super) fn mask_loss(law: MaskLoss, masks: &Tensor, logits: &Tensor) -> candle_core::Result<Tensor> {
+    let tail = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
+    let inside = (masks * (logits.neg()?.relu()? + &tail)?)?;
+    let outside = (masks.affine(-1.0, 1.0)? * (logits.relu()? + &tail)?)?;
+    let entropy = ((inside * f64::from(law.positive_weight))? + outside)?.sum_all()?;
+    let p = candle_nn::ops::sigmoid(logits)?;
+    let each = |x: Tensor| x.flatten_from(1)?.sum(1);
+    let (both, squares) = (each((&p * masks)?)?, each((p.sqr()? + masks.sqr()?)?)?);
+    let dice = both.affine(2.0, 1.0)?.div(&squares.affine(1.0, 1.0)?)?;
+    let pixels = masks.elem_count() as f64 / masks.dim(0)?.max(1) as f64;
+    entropy + (dice.affine(-1.0, 1.0)?.sum_all()? * (f64::from(law.dice) * pixels))?
 }

@@ -120,6 +120,11 @@ impl Task<'_> {
                 let images = &images[chunk.start * output.len()..chunk.end * output.len()];
                 image_loss((images, y, output), observation, self.weight, &mut [], upper)
             }
+            Target::Masks(masks, law) => {
+                let masks = masks[chunk.start * output.len()..chunk.end * output.len()].chunks_exact(output.len());
+                let rows = y.chunks_exact(output.len()).zip(upper.chunks_exact_mut(output.len()));
+                rows.zip(masks).map(|((y, slope), mask)| law.gradient(mask, y, slope, self.weight)).sum()
+            }
             Target::Classes(classes) => {
                 let rows = y.chunks_exact(output.len()).zip(upper.chunks_exact_mut(output.len()));
                 rows.zip(&classes[chunk]).map(|((y, slope), &class)| cross_entropy(y, class, self.weight, slope)).sum()

@@ -8,6 +8,7 @@
 //! seen.rs     what only the data can show           kept.rs  the same as files of the version
 //! known.rs    all of it from a version's folder, to write the page anew               map.rs  tiles in the latent space
 //! denoising.rs  images held against clean frames
+//! segmentation.rs  what the segmenter finds
 //! ```
 //! The page is about a version and no part of it: verdicts, promotions, looks at the test split and ablations come after the
 //! version is made, and each writes it anew. Its digest is in no manifest.
@@ -24,6 +25,7 @@ mod map;
 mod samples;
 mod sealed;
 mod seen;
+mod segmentation;
 mod words;
 
 #[cfg(test)]
@@ -35,6 +37,7 @@ use crate::ablate::Ablation;
 use crate::calibrate::Calibration;
 use crate::error::{Failure, Result};
 use crate::pipeline::Spec;
+use crate::segment;
 use crate::store::{self, Entry, Manifest};
 use crate::train::diagnosis;
 use html::{Html, png_address};
@@ -110,6 +113,7 @@ struct Pictures {
     augmentation: Option<Vec<u8>>,
     denoising: Option<Vec<u8>>,
     samples: Option<Vec<u8>>,
+    segmentation: Option<Vec<u8>>,
 }
 
 impl Pictures {
@@ -121,6 +125,7 @@ impl Pictures {
             augmentation: read("augmentation.png"),
             denoising: read("denoising.png"),
             samples,
+            segmentation: read(segment::SHEET),
         })
     }
 }
@@ -133,13 +138,14 @@ fn section(html: &mut Html, (id, title): (&'static str, &str), inner: impl FnOnc
     });
 }
 
-const PARTS: [(&str, &str); 11] = [
+const PARTS: [(&str, &str); 12] = [
     ("diagnosis", "Diagnosis"),
     ("course", "Course of the training"),
     ("latent", "Latent"),
     ("pictures", "Pictures"),
     ("denoising", "Denoising"),
     ("scores", "Scores and certificate"),
+    ("segmentation", "Segmentation"),
     ("gate", "Gate and history"),
     ("test", "Sealed test split"),
     ("regularisation", "Regularisation and augmentation"),
@@ -157,7 +163,8 @@ fn body(html: &mut Html, report: &Report, (calibration, pictures, ablation): Mad
             html.words("a", &[("href", &format!("#{id}"))], title);
         }
     });
-    let [diagnosis, course, latent, shown, denoised, scores, gate, test, regularisation, ablated, origin] = PARTS;
+    let [diagnosis, course, latent, shown, denoised, scores, segmented, gate, test, regularisation, ablated, origin] =
+        PARTS;
     section(html, diagnosis, |html| words::findings(html, report));
     section(html, course, |html| html.element("div", &[("class", "grid")], |html| draw_course(html, report)));
     section(html, latent, |html| html.element("div", &[("class", "grid")], |html| draw_latent(html, report)));
@@ -170,6 +177,7 @@ fn body(html: &mut Html, report: &Report, (calibration, pictures, ablation): Mad
         });
         words::validation(html, report.seen, calibration.threshold());
     });
+    section(html, segmented, |html| segmentation::section(html, report, pictures.segmentation.as_deref()));
     section(html, gate, |html| gate::events(html, report.events));
     section(html, test, |html| sealed::openings(html, report.manifest.data.test.as_ref()));
     section(html, regularisation, |html| {
