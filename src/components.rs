@@ -14,7 +14,7 @@ pub enum Component {
     ConditionalLoss,
     /// KL of the posterior from the prior, nats.
     Kl,
-    /// Mahalanobis distance of the latent mean, shrunk covariance.
+    /// Mahalanobis distance of the latent mean, shrunk covariance; where there are labels, from the nearest class.
     LatentMahalanobis,
     /// Distance to the k-th nearest training latent.
     LatentKnn,

@@ -6,10 +6,12 @@ use crate::components::Component;
 use crate::error::Result;
 use crate::measure::{Measurement, Shapes, anomaly_map, measure};
 use crate::model::device::Device;
+use crate::model::supervised::answer;
 use crate::model::{Autoencoder, Observation};
 use crate::pipeline::Spec;
 use crate::prepare::{Mosaic, Prepared};
 use crate::reference::Components;
+use crate::score::ClassOf;
 use crate::store::{Fitted, Version};
 use crate::trail::Lines;
 
@@ -156,6 +158,19 @@ impl Detector {
         Ok(mosaic.finish())
     }
 
+    /// The class that a tile's latent mean is nearest to; `None` where the model knows no classes.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] when the device fails.
+    pub fn class_of(&self, latent: &[f32]) -> Result<Option<ClassOf>> {
+        if self.model.classes().is_empty() {
+            return Ok(None);
+        }
+        let (class, probability) = answer(&self.model.answers(latent)?);
+        let name = self.model.classes().get(class).cloned().unwrap_or_default();
+        Ok(Some(ClassOf { name, probability: f64::from(probability) }))
+    }
+
     /// The law of a pixel given the reconstruction.
     pub fn observation(&self) -> Observation {
         self.model.observation()
@@ -201,7 +216,7 @@ fn each_batch(model: &mut Autoencoder, shapes: &Shapes, tiles: &[Tile], take: &m
         let observation = model.observation();
         let measured = (0..batch.len())
             .into_par_iter()
-            .map(|index| measure(index, &x, &inference, &observation, shapes))
+            .map(|index| measure(index, &x, &inference, (&observation, model.prior()), shapes))
             .collect();
         take(batch, measured, &inference.mean);
     }

@@ -6,7 +6,6 @@ use rand_distr::{Bernoulli, Distribution, StandardNormal};
 use serde::Serialize;
 
 use crate::error::{Failure, Kind, Result};
-use crate::measure::kl;
 use crate::model::Autoencoder;
 use crate::prepare::Prepared;
 
@@ -22,7 +21,7 @@ pub struct Evidence {
     pub draws: usize,
     /// Reconstruction loss, over latents drawn from the posterior.
     pub reconstruction_nll: f64,
-    /// KL of the posterior from the prior.
+    /// KL of the posterior from the prior; of a prior of classes the bound that needs no label ([`crate::model::prior`]).
     pub kl: f64,
     /// `-ELBO`, their sum: an upper bound of `-ln p(x)` (Kingma & Welling 2013, eq. 3).
     pub negative_elbo: f64,
@@ -87,17 +86,18 @@ fn tile(model: &mut Autoencoder, x: &[f32], draws: usize, random: &mut ChaCha8Rn
         for ((output, z), e) in rows {
             let loss = observation.nll(x, output);
             nll += loss;
-            // ln p(z) - ln q(z | x): the constants of the two normal laws cancel.
-            let prior: f64 = z.iter().zip(e).zip(&posterior.log_var).map(|((z, e), v)| log_ratio(*z, *e, *v)).sum();
-            weights.push(prior - loss);
+            // ln p(z) - ln q(z | x): the constants of the normal laws cancel.
+            let posterior: f64 = e.iter().zip(&posterior.log_var).map(|(e, v)| log_posterior(*e, *v)).sum();
+            weights.push(model.prior().log_density(z) - posterior - loss);
         }
     }
-    Ok([nll / draws as f64, kl(&posterior.mean, &posterior.log_var), -log_mean_exp(&weights)])
+    let kl = model.prior().kl(&posterior.mean, &posterior.log_var, None);
+    Ok([nll / draws as f64, kl, -log_mean_exp(&weights)])
 }
 
-fn log_ratio(z: f32, e: f32, log_var: f32) -> f64 {
-    let (z, e, log_var) = (f64::from(z), f64::from(e), f64::from(log_var));
-    0.5 * (log_var + e * e - z * z)
+/// `ln q` of one value of a latent drawn with noise `e`, without the constant.
+fn log_posterior(e: f32, log_var: f32) -> f64 {
+    -0.5 * (f64::from(log_var) + f64::from(e).powi(2))
 }
 
 /// `ln` of the mean of exponentials, without leaving the range of f64.

@@ -11,6 +11,7 @@ use crate::stats::gaussian::Mahalanobis;
 use crate::stats::knn::{Columns, Neighbours};
 use crate::stats::outlier::LocalOutlier;
 use crate::stats::regression::{Ridge, with_squares};
+use crate::stats::tied::ClassGaussians;
 
 /// The k of the k-nearest-neighbour distances.
 const NEIGHBOUR: usize = 5;
@@ -33,6 +34,8 @@ pub type Components = [f64; Component::ALL.len()];
 #[serde(into = "Stored", try_from = "Stored")]
 pub struct Reference {
     latent: Mahalanobis,
+    /// Of the classes, where the model learnt from labels.
+    classes: Option<ClassGaussians>,
     latent_neighbours: Neighbours,
     feature: Mahalanobis,
     feature_neighbours: Neighbours,
@@ -42,9 +45,14 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Fits to the measurements of training tiles (at least two), and to the profiles of training frames' sources,
-    /// `[n, PROFILE]`; none where the pipeline's pixels are not in units of the noise.
-    pub fn fit(tiles: &[Measurement], profiles: &[f32], channels: usize, seed: u64) -> Self {
+    /// Fits to the measurements of training tiles (at least two) with the classes of those that have one, and to the profiles
+    /// of training frames' sources, `[n, PROFILE]`; none where the pipeline's pixels are not in units of the noise.
+    pub fn fit(
+        (tiles, classes): (&[Measurement], &[Option<u32>]),
+        profiles: &[f32],
+        channels: usize,
+        seed: u64,
+    ) -> Self {
         let latents = rows(tiles, |tile| &tile.latent);
         let pooled = rows(tiles, |tile| &tile.pooled);
         let grids = rows(tiles, |tile| &tile.grid);
@@ -55,6 +63,7 @@ impl Reference {
         Self {
             sources: LocalOutlier::fit(profiles, PROFILE, KEPT_SOURCES),
             latent: Mahalanobis::fit(&latents, latent_dim),
+            classes: ClassGaussians::fit(&latents, latent_dim, classes),
             feature: Mahalanobis::fit(&pooled, pooled_dim),
             patch: Mahalanobis::fit(&patches, channels),
             conditional: Ridge::fit(&with_squares(&latents, latent_dim), 2 * latent_dim, &targets, RIDGE),
@@ -86,7 +95,11 @@ impl Reference {
         let wants = |component| wanted.contains(&component);
         let missing = || vec![f32::NAN; tiles.len()];
         let latents = rows(tiles, |tile| &tile.latent);
-        let latent = if wants(C::LatentMahalanobis) { self.latent.distances(&latents) } else { missing() };
+        let latent = match &self.classes {
+            _ if !wants(C::LatentMahalanobis) => missing(),
+            Some(classes) => classes.distances(&latents),
+            None => self.latent.distances(&latents),
+        };
         let latent_near =
             if wants(C::LatentKnn) { self.latent_neighbours.kth_distance(&latents, NEIGHBOUR) } else { missing() };
         let feature = if wants(C::FeatureMahalanobis) {
@@ -153,12 +166,21 @@ fn kept(dim: usize) -> usize {
 #[derive(Serialize, Deserialize)]
 struct Stored {
     latent: StoredGaussian,
+    /// None without labels, and in versions from before them.
+    #[serde(default)]
+    classes: Option<StoredClasses>,
     latent_neighbours: StoredNeighbours,
     feature: StoredGaussian,
     feature_neighbours: StoredNeighbours,
     patch: StoredGaussian,
     conditional: Ridge,
     sources: StoredOutlier,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredClasses {
+    within: StoredGaussian,
+    centres: Floats,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -186,6 +208,7 @@ impl From<Reference> for Stored {
     fn from(reference: Reference) -> Self {
         Self {
             latent: (&reference.latent).into(),
+            classes: reference.classes.as_ref().map(StoredClasses::from),
             latent_neighbours: (&reference.latent_neighbours).into(),
             feature: (&reference.feature).into(),
             feature_neighbours: (&reference.feature_neighbours).into(),
@@ -202,6 +225,7 @@ impl TryFrom<Stored> for Reference {
     fn try_from(stored: Stored) -> Result<Self, Self::Error> {
         Ok(Self {
             latent: stored.latent.try_into()?,
+            classes: stored.classes.map(ClassGaussians::try_from).transpose()?,
             latent_neighbours: stored.latent_neighbours.try_into()?,
             feature: stored.feature.try_into()?,
             feature_neighbours: stored.feature_neighbours.try_into()?,
@@ -209,6 +233,21 @@ impl TryFrom<Stored> for Reference {
             conditional: stored.conditional,
             sources: stored.sources.try_into()?,
         })
+    }
+}
+
+impl From<&ClassGaussians> for StoredClasses {
+    fn from(from: &ClassGaussians) -> Self {
+        Self { within: from.within().into(), centres: from.centres().into() }
+    }
+}
+
+impl TryFrom<StoredClasses> for ClassGaussians {
+    type Error = &'static str;
+
+    fn try_from(stored: StoredClasses) -> Result<Self, Self::Error> {
+        Self::from_parts(stored.within.try_into()?, stored.centres.try_into()?)
+            .ok_or("the lengths of the classes' centres disagree")
     }
 }
 

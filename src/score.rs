@@ -51,12 +51,23 @@ pub struct Verdict {
     pub extrapolated: bool,
     /// Latent mean (the most anomalous tile's for a tiled frame).
     pub latent_mean: Vec<f32>,
+    /// The class of normal frames that its latent mean is nearest to; `None` where the model knows no classes.
+    pub class: Option<ClassOf>,
     /// What a flagged frame shows, by the pipeline's classifier; `None` where it has none, or the frame is not flagged.
     pub named: Option<Named>,
     /// The tiles that stand out, highest first; empty for an untiled or unflagged frame.
     pub tiles: Vec<FlaggedTile>,
     /// Pictures of a frame that is flagged or whose denoised image is kept.
     pub maps: Option<Maps>,
+}
+
+/// What a model that learnt from labels says of a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassOf {
+    /// The most probable class.
+    pub name: String,
+    /// Its probability under the head, given that the frame is of one of the classes.
+    pub probability: f64,
 }
 
 /// A tile that stands out.
@@ -225,6 +236,7 @@ impl Scorer {
             Keep::All => true,
             Keep::Flagged | Keep::None => is_anomaly,
         };
+        let latent_mean = latents.into_iter().nth(worst).unwrap_or_default();
         Ok(Verdict {
             components: frame_components(tiles, score_spec.reduction),
             score,
@@ -233,7 +245,8 @@ impl Scorer {
             alpha: self.calibration.asked.alpha,
             is_anomaly,
             extrapolated,
-            latent_mean: latents.into_iter().nth(worst).unwrap_or_default(),
+            class: self.detector.class_of(&latent_mean)?,
+            latent_mean,
             named: if is_anomaly { self.name(frame, frame.tiles[worst])? } else { None },
             tiles: if is_anomaly { self.flagged_tiles(frame, &tile_scores) } else { Vec::new() },
             maps: if keep { Some(self.draw(frame)?) } else { None },

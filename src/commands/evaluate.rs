@@ -102,6 +102,7 @@ fn version(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Vers
 fn given(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Labelled> {
     let load = |paths: &[PathBuf]| data::load(paths, &pipeline.spec.input, &settings.limits);
     if !args.data.is_empty() {
+        args.selection.named()?;
         return by_label(load(&args.data)?, &args.selection);
     }
     let (normal, anomalous) = (load(&args.normal)?, load(&args.anomalous)?);

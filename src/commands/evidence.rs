@@ -44,10 +44,11 @@ pub struct Args {
 /// A wrong pipeline, a model without a distribution over its latents, unusable data.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
+    args.selection.check(&pipeline)?;
     let version = store::load(&settings.models, &pipeline)?;
     let spec = &pipeline.spec;
     let mut model = Autoencoder::load(&spec.model, &spec.input, &version.weights, device::pick(&settings.device)?)?;
-    let samples = select(data::load(&args.data, &spec.input, &settings.limits)?, &args.selection)?;
+    let samples = select(data::load(&args.data, &spec.input, &settings.limits)?, &args.selection, &args.data)?;
     let frames: Vec<_> = samples.frames.into_iter().map(|sample| sample.prepared).collect();
     let tiles = frames.iter().map(|frame| frame.tiles.len() as u64).sum();
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(tiles) } else { ProgressBar::hidden() };

@@ -39,6 +39,9 @@ pub struct Args {
     /// What the latents are drawn from.
     #[arg(long, value_enum, default_value_t = Source::Prior)]
     from: Source,
+    /// Draw from the prior of this class, where the model has one a class (`prior = true` in `[model.labels]`).
+    #[arg(long, value_name = "CLASS", conflicts_with = "from")]
+    label: Option<String>,
     /// Also draw as many from this pipeline's model, below.
     #[arg(long, value_name = "PIPELINE2")]
     beside: Option<String>,
@@ -63,7 +66,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Made {
     model: String,
-    drawn_from: &'static str,
+    drawn_from: String,
     seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     beside: Option<Beside>,
@@ -75,7 +78,7 @@ struct Made {
 #[derive(Serialize)]
 struct Beside {
     model: String,
-    drawn_from: &'static str,
+    drawn_from: String,
 }
 
 /// A model, and what it made of latents drawn from a law.
@@ -115,7 +118,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
 
 fn draws(pipeline: &str, args: &Args, settings: &Settings) -> Result<Draws> {
     let mut subject = Subject::load(pipeline, settings)?;
-    let law = Law::of(&subject, args.from)?;
+    let law = Law::of(&subject, args.from, args.label.as_deref())?;
     let latents = law.draw(args.count as usize, args.seed);
     let images = subject.decode(&latents, subject.input().scaling)?;
     Ok(Draws { subject, law, images })
@@ -136,7 +139,7 @@ fn draw(draws: &Draws, seed: u64) -> Vec<u8> {
     };
     let tile = |(index, image): (usize, &Vec<f32>)| Tile {
         image: picture(&stretch, subject.values(image), SIDE),
-        caption: vec![(index + 1).to_string()],
+        caption: vec![caption(law, index)],
         border: FAINT,
     };
     contact_sheet(&heading, &images.iter().enumerate().map(tile).collect::<Vec<_>>(), 0)
@@ -159,7 +162,7 @@ fn draw_both(both: [&Draws; 2], seed: u64) -> Vec<u8> {
 fn rows(draws: &Draws, stretch: &Stretch) -> Vec<Row> {
     let Draws { subject, law, images } = draws;
     let drawn = |(index, image): (usize, &Vec<f32>)| {
-        (picture(stretch, subject.values(image), SIDE_BESIDE), (index + 1).to_string())
+        (picture(stretch, subject.values(image), SIDE_BESIDE), caption(law, index))
     };
     let pictures: Vec<_> = images.iter().enumerate().map(drawn).collect();
     let title = format!("{} ({}): {}", subject.name(), subject.kind_text(), law.text());
@@ -168,6 +171,11 @@ fn rows(draws: &Draws, stretch: &Stretch) -> Vec<Row> {
         pictures: some.to_vec(),
     };
     pictures.chunks(COLUMNS).enumerate().map(row).collect()
+}
+
+/// The class of an image, or its number.
+fn caption(law: &Law, index: usize) -> String {
+    law.class(index).map_or_else(|| (index + 1).to_string(), str::to_string)
 }
 
 fn units(subject: &Subject) -> &'static str {

@@ -33,7 +33,7 @@ pub fn load(sources: &[Source], input: &Input, limits: &Limits) -> Result<Origin
         // Without its labels nobody can tell which of the frames are normal.
         if labels_there && !files.is_empty() {
             let selection = Selection { labels: source.labels.clone(), normal_label: source.normal_label.clone() };
-            merge(&mut origin.samples, select(data::load(&files, input, limits)?, &selection)?);
+            merge(&mut origin.samples, select(data::load(&files, input, limits)?, &selection, &files)?);
         }
     }
     Ok(origin)
@@ -43,6 +43,7 @@ pub fn load(sources: &[Source], input: &Input, limits: &Limits) -> Result<Origin
 pub fn merge(all: &mut Samples, more: Samples) {
     all.frames.extend(more.frames);
     all.rejected.extend(more.rejected);
+    all.labels.extend(more.labels);
     all.digest = data::digest_of(&all.frames);
 }
 

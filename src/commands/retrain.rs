@@ -72,6 +72,7 @@ enum From {
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
     args.overrides.apply(&mut pipeline)?;
+    args.selection.check(&pipeline)?;
     let device = device::pick(args.device.as_deref().unwrap_or(&settings.device))?;
     let stop = interrupt::flag()?;
     let start =

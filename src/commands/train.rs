@@ -72,13 +72,14 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
     args.overrides.apply(&mut pipeline)?;
+    args.selection.check(&pipeline)?;
     let device = device::pick(args.device.as_deref().unwrap_or(&settings.device))?;
     let stop = interrupt::flag()?;
     let samples = data::load(&args.data, &pipeline.spec.input, &settings.limits)?;
     for (file, rejection) in samples.rejected.iter().take(10) {
         tracing::warn!(file = %file.display(), %rejection, "not used");
     }
-    let samples = select(samples, &args.selection)?;
+    let samples = select(samples, &args.selection, &args.data)?;
     tracing::info!(frames = samples.frames.len(), rejected = samples.rejected.len(), "data loaded");
     let command = std::iter::once("anomalyd".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
     let test = test_frames(args, &pipeline, settings)?;
@@ -182,6 +183,7 @@ impl Progress {
                         validation = format_args!("{:.2}", epoch.validation_loss(self.beta)),
                         validation_kl = format_args!("{:.2}", epoch.validation_kl),
                         active_units = epoch.active_units,
+                        accuracy = epoch.validation_head.map(|head| tracing::field::display(percent(head.accuracy))),
                         images_per_s = format_args!("{:.0}", epoch.images_per_s),
                         "epoch"
                     );
@@ -258,12 +260,22 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
     }
     println!("kept epoch   {} of {} ({end})", history.best, history.epochs.len());
     println!(
-        "validation   loss {:.3} nats (reconstruction {:.3} + beta {beta} x KL {:.3}), {} active latent units",
+        "validation   loss {:.3} nats (reconstruction {:.3} + beta {beta} x KL {:.3}{}), {} active latent units",
         best.validation_loss(beta),
         best.validation_nll,
         best.validation_kl,
+        best.validation_head.map_or(String::new(), |head| format!(" + labels {:.3}", head.loss())),
         best.active_units
     );
+    if let (Some(head), Some(classes)) = (best.validation_head, &manifest.data.classes) {
+        println!(
+            "classes      {}: {} of the validation tiles named right, cross-entropy {:.3} nats; {} frames without a label",
+            classes.names.len(),
+            percent(head.accuracy),
+            head.cross_entropy,
+            classes.unlabelled
+        );
+    }
     for symmetry in &manifest.symmetries {
         report_symmetry(symmetry);
     }
@@ -276,6 +288,10 @@ fn report(manifest: &Manifest, folder: &std::path::Path, beta: f32) {
     for finding in &history.diagnosis {
         println!("{:<12} {}", if finding.is_warning() { "warning" } else { "diagnosis" }, finding.words);
     }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
 }
 
 fn report_symmetry(symmetry: &Symmetry) {

@@ -79,6 +79,7 @@ fn verdict(frame: &Prepared) -> Verdict {
         is_anomaly,
         extrapolated: false,
         latent_mean: vec![score as f32, -1.0],
+        class: None,
         named: None,
         tiles: Vec::new(),
         maps: is_anomaly.then_some(maps),

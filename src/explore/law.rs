@@ -7,12 +7,13 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::Subject;
 use crate::error::{Failure, Kind, Result};
+use crate::model::Prior;
 use crate::stats::gaussian::Mahalanobis;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Source {
-    /// N(0, 1), which training held a VAE's latents close to; an AE has no prior.
+    /// What training held a VAE's latents close to: N(0, 1), or N(mu, 1) a class, each in turn; an AE has no prior.
     Prior,
     /// The aggregate posterior: a Gaussian fitted to the latents of the training frames. Of any model.
     Posterior,
@@ -30,6 +31,11 @@ pub enum Law {
         /// Whether a variational model's latents were held close to them.
         is_prior: bool,
     },
+    /// Standard normals about the means of classes, each in turn.
+    Classes {
+        /// A name and a mean each.
+        classes: Vec<(String, Vec<f32>)>,
+    },
     /// A Gaussian with the mean and the covariance of the training tiles' latent vectors.
     Fitted(Mahalanobis),
     /// Of a latent map: one Gaussian a channel, the same and independent at each position.
@@ -42,12 +48,15 @@ pub enum Law {
 }
 
 impl Law {
-    /// The law of a model's latents that is asked for.
+    /// The law of a model's latents that is asked for; `label`: the prior of that class.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for the prior of a model that has none; [`Kind::Model`] where what the version keeps of its training
+    /// [`Kind::Usage`] for the prior of a model or a class that has none; [`Kind::Model`] where what the version keeps of its training
     /// latents does not go with its latent.
-    pub fn of(subject: &Subject, source: Source) -> Result<Self> {
+    pub fn of(subject: &Subject, source: Source, label: Option<&str>) -> Result<Self> {
+        if let Some(label) = label {
+            return Self::of_class(subject, label);
+        }
         let (channels, rows, columns) = subject.latent_map();
         let positions = rows * columns;
         if source == Source::Prior && !subject.has_prior() {
@@ -57,6 +66,9 @@ impl Law {
                 "--from posterior draws from a Gaussian fitted to the latents of its training frames; --from normal shows what it \
                  makes of N(0, 1)",
             ));
+        }
+        if source == Source::Prior && *subject.prior() != Prior::Standard {
+            return Ok(Self::Classes { classes: classes(subject) });
         }
         if source != Source::Posterior {
             return Ok(Self::Standard { len: channels * positions, is_prior: subject.has_prior() });
@@ -69,6 +81,26 @@ impl Law {
             return Err(Failure::new(Kind::Model, message).hint("train again"));
         }
         Ok(if positions == 1 { Self::Fitted(latents.clone()) } else { Self::channels(latents, positions) })
+    }
+
+    fn of_class(subject: &Subject, label: &str) -> Result<Self> {
+        let mut classes = classes(subject);
+        if classes.is_empty() {
+            let message = format!("--label: model {} has no prior a class", subject.name());
+            return Err(Failure::new(Kind::Usage, message).hint("train a pipeline with prior = true in [model.labels]"));
+        }
+        let names = classes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        classes.retain(|(name, _)| name == label);
+        if classes.is_empty() {
+            return Err(Failure::new(Kind::Usage, format!("--label {label}: the model's classes are {names}")));
+        }
+        Ok(Self::Classes { classes })
+    }
+
+    /// The class that the `index`-th latent is drawn from; `None` where there are no classes.
+    pub fn class(&self, index: usize) -> Option<&str> {
+        let Self::Classes { classes } = self else { return None };
+        Some(&classes[index % classes.len()].0)
     }
 
     /// From the mean and spread of each channel of a tile's map, as they go over the training tiles: the variance of a
@@ -88,6 +120,14 @@ impl Law {
             |len: usize| -> Vec<f32> { StandardNormal.sample_iter(&mut random).take(count * len).collect() };
         match self {
             Self::Standard { len, .. } => normal(*len),
+            Self::Classes { classes } => {
+                let len = classes.first().map_or(0, |(_, mean)| mean.len());
+                let mut z = normal(len);
+                for (z, (_, mean)) in z.chunks_exact_mut(len.max(1)).zip(classes.iter().cycle()) {
+                    z.iter_mut().zip(mean).for_each(|(z, mean)| *z += mean);
+                }
+                z
+            }
             Self::Fitted(gaussian) => gaussian.place(&normal(gaussian.dim())),
             Self::Channels { moments, positions } => {
                 let mut z = normal(moments.len() * positions);
@@ -104,6 +144,7 @@ impl Law {
     pub fn moments(&self) -> Vec<(f32, f32)> {
         match self {
             Self::Standard { len, .. } => vec![(0.0, 1.0); *len],
+            Self::Classes { classes } => mixed(classes),
             Self::Fitted(gaussian) => gaussian
                 .mean()
                 .iter()
@@ -115,16 +156,38 @@ impl Law {
     }
 
     /// What it is, in words.
-    pub fn text(&self) -> &'static str {
-        match self {
+    pub fn text(&self) -> String {
+        let text = match self {
             Self::Standard { is_prior: true, .. } => "the prior N(0, 1)",
             Self::Standard { is_prior: false, .. } => "N(0, 1), which is no prior of this model",
+            Self::Classes { classes } => match &classes[..] {
+                [(name, _)] => return format!("the prior of class {name}"),
+                all => return format!("the priors of {} classes in turn", all.len()),
+            },
             Self::Fitted(_) => "the aggregate posterior: a Gaussian fitted to the training latents",
             Self::Channels { .. } => {
                 "the aggregate posterior: one Gaussian a channel, fitted to the training latents (positions independent)"
             }
-        }
+        };
+        text.to_string()
     }
+}
+
+/// The classes of a model's prior, with their names; none of a prior without.
+fn classes(subject: &Subject) -> Vec<(String, Vec<f32>)> {
+    let of = |(class, name): (usize, &String)| Some((name.clone(), subject.prior().mean(class)?.to_vec()));
+    subject.classes().iter().enumerate().filter_map(of).collect()
+}
+
+/// Mean and standard deviation of each value of the mixture of some classes.
+fn mixed(classes: &[(String, Vec<f32>)]) -> Vec<(f32, f32)> {
+    let (len, count) = (classes.first().map_or(0, |(_, mean)| mean.len()), classes.len() as f32);
+    let moments = |at: usize| {
+        let mean = classes.iter().map(|(_, mean)| mean[at]).sum::<f32>() / count;
+        let between = classes.iter().map(|(_, own)| (own[at] - mean).powi(2)).sum::<f32>() / count;
+        (mean, (1.0 + between).sqrt())
+    };
+    (0..len).map(moments).collect()
 }
 
 #[cfg(test)]
@@ -144,6 +207,20 @@ mod tests {
         assert_eq!(law.draw(4, 7), law.draw(4, 7));
         assert_eq!(law.draw(9, 7)[..12], law.draw(4, 7));
         assert_ne!(law.draw(4, 7), law.draw(4, 8));
+    }
+
+    #[test]
+    fn classes_come_in_turn_about_their_means() {
+        let law = Law::Classes { classes: vec![("a".into(), vec![100.0, 0.0]), ("b".into(), vec![-100.0, 5.0])] };
+        let z = law.draw(5, 7);
+        let plain = Law::Standard { len: 2, is_prior: true }.draw(5, 7);
+        for (index, (z, e)) in z.chunks(2).zip(plain.chunks(2)).enumerate() {
+            let mean = if index % 2 == 0 { [100.0, 0.0] } else { [-100.0, 5.0] };
+            assert_eq!(z, [e[0] + mean[0], e[1] + mean[1]]);
+            assert_eq!(law.class(index), Some(["a", "b"][index % 2]));
+        }
+        assert_eq!(law.text(), "the priors of 2 classes in turn");
+        assert!((law.moments()[0].1 - 10_001f32.sqrt()).abs() < 1e-3 && law.moments()[1].0 == 2.5);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::graph::{Builder, Layer, Node, Shape, Window};
 use super::network::Network;
 use super::parameters::{Init, Packing, Parameter, Trains, add};
+use super::supervised::Supervised;
 use super::{alexnet, lenet};
 use crate::error::{Failure, Kind, Result};
 use crate::pipeline::{Backbone, Block, Downsample, Filter, Input, Latent, Likelihood, Model, ModelKind};
@@ -14,7 +15,7 @@ const ALEXNET_WIDTH: f32 = 0.25;
 #[derive(Debug, Clone)]
 pub struct Architecture {
     /// Encoder, from `[C, S, S]` (by way of the input's filters) to mean (and log-variance, stacked along the channels);
-    /// decoder, from the latent to `[C, S, S]`.
+    /// decoder, from the latent to `[C, S, S]`; where there is one, the classification head, from the latent mean to logits.
     pub network: Network,
     /// The encoder's nodes whose outputs are the stages' features.
     pub taps: Vec<usize>,
@@ -26,6 +27,8 @@ pub struct Architecture {
     pub is_variational: bool,
     /// The likelihood's own log-variances, where they are fitted: the index of their parameter.
     pub log_var: Option<usize>,
+    /// What labels add.
+    pub supervised: Option<Supervised>,
 }
 
 impl Architecture {
@@ -38,13 +41,15 @@ impl Architecture {
         check(model, image)?;
         let mut parameters = Vec::new();
         let is_variational = model.is_variational();
-        let (lists, taps, latent) = match (model.kind, model.backbone) {
+        let (mut lists, taps, latent) = match (model.kind, model.backbone) {
             (ModelKind::Dense, _) => dense(model, input, &mut parameters),
             (_, Some(backbone)) => published(backbone, model, input, &mut parameters),
             (_, None) => convolutional(model, input, &mut parameters),
         };
         let log_var = (model.likelihood == Likelihood::Gaussian).then(|| variances(&mut parameters, input.channels));
-        Ok(Self { network: Network { lists, parameters }, taps, image, latent, is_variational, log_var })
+        // Last, so that the other weights start the same with labels and without.
+        let supervised = Supervised::build(model, latent, &mut parameters, &mut lists);
+        Ok(Self { network: Network { lists, parameters }, taps, image, latent, is_variational, log_var, supervised })
     }
 
     /// Values a position of the encoder's output has for each of the latent's.

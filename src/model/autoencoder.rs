@@ -11,18 +11,23 @@ use super::autograd::AutoencoderAutograd;
 use super::device::Device;
 use super::engine::{AutoencoderEngine, Batch};
 use super::likelihood::Observation;
+use super::prior::Prior;
+use super::supervised;
 use super::weights::{self, Weights};
 use crate::error::{Failure, Kind, Result};
 use crate::pipeline;
 
 /// A network, its weights, and what runs them.
 pub struct Autoencoder {
-    architecture: Architecture,
+    pub(super) architecture: Architecture,
     observation: Observation,
-    executor: Executor,
+    pub(super) prior: Prior,
+    /// None without supervision.
+    pub(super) classes: Vec<String>,
+    pub(super) executor: Executor,
 }
 
-enum Executor {
+pub(super) enum Executor {
     Engine(Box<AutoencoderEngine>),
     Autograd(Box<AutoencoderAutograd>),
 }
@@ -47,19 +52,22 @@ pub struct StepLoss {
     pub nll: f64,
     /// KL of the posterior from the prior.
     pub kl: f64,
-    /// Norm of the gradient of `nll + beta * kl` before clipping. Where it is not finite, no weight was changed.
+    /// Cross-entropy of the head; an image without a class counts as 0.
+    pub cross_entropy: f64,
+    /// Norm of the gradient of the whole loss before clipping. Where it is not finite, no weight was changed.
     pub gradient_norm: f64,
 }
 
-/// The two terms of the loss.
+/// The terms of the loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Parts {
     pub nll: f64,
     pub kl: f64,
+    pub cross_entropy: f64,
 }
 
 impl Autoencoder {
-    /// A network with initial weights, a function of the seed alone.
+    /// A network with initial weights, a function of the seed alone. Supervised where the model names its classes.
     ///
     /// # Errors
     /// [`Kind::Settings`] for a model and input that do not fit together.
@@ -69,11 +77,13 @@ impl Autoencoder {
         Self::with_weights(model, input, architecture, &weights, device)
     }
 
-    /// A network with weights from a file.
+    /// A network with weights from a file, which also names the classes.
     ///
     /// # Errors
-    /// [`Kind::Model`] for a file that cannot be read or holds another network's weights, naming the tensor and both shapes.
+    /// [`Kind::Model`] for a file that cannot be read, holds another network's weights, naming the tensor and both shapes, or
+    /// has other classes than the model names.
     pub fn load(model: &pipeline::Model, input: &pipeline::Input, weights: &Path, device: Device) -> Result<Self> {
+        let model = &supervised::with_classes_of(model, weights)?;
         let architecture = Architecture::new(model, input)?;
         let weights = weights::load(weights, &architecture.network)?;
         Self::with_weights(model, input, architecture, &weights, device)
@@ -95,14 +105,19 @@ impl Autoencoder {
                 Executor::Autograd(Box::new(AutoencoderAutograd::new(architecture.clone(), weights, device)?))
             }
         };
-        Ok(Self { architecture, observation, executor })
+        let classes = architecture.supervised.as_ref().and(model.labels.as_ref()).map(|labels| labels.classes.clone());
+        let (prior, classes) = (Prior::Standard, classes.unwrap_or_default());
+        let mut made = Self { architecture, observation, prior, classes, executor };
+        made.refresh()?;
+        Ok(made)
     }
 
     /// Writes the weights as safetensors; the same weights and metadata give the same bytes.
     ///
     /// # Errors
     /// [`Kind::Io`] when the file cannot be written.
-    pub fn save(&self, path: &Path, metadata: HashMap<String, String>) -> Result<()> {
+    pub fn save(&self, path: &Path, mut metadata: HashMap<String, String>) -> Result<()> {
+        metadata.extend(self.class_names());
         weights::save(path, &self.architecture.network, &self.snapshot()?.0, metadata)
     }
 
@@ -149,29 +164,49 @@ impl Autoencoder {
     /// # Errors
     /// As [`Autoencoder::infer`]; also for an empty batch.
     pub fn train_step(&mut self, x: &[f32], target: &[f32], noise: &[f32], step: &Step) -> Result<StepLoss> {
+        self.step((x, &[]), target, noise, step)
+    }
+
+    pub(super) fn step(
+        &mut self,
+        x: (&[f32], &[Option<u32>]),
+        target: &[f32],
+        noise: &[f32],
+        step: &Step,
+    ) -> Result<StepLoss> {
         let batch = self.batch(x, target, noise)?;
         let loss = match &mut self.executor {
             Executor::Engine(engine) => engine.train_step(batch, step, &self.observation),
             Executor::Autograd(autograd) => autograd.train_step(batch, step, &self.observation)?,
         };
-        self.refresh_observation()?;
+        self.refresh()?;
         Ok(loss)
     }
 
-    fn batch<'a>(&self, x: &'a [f32], target: &'a [f32], noise: &'a [f32]) -> Result<Batch<'a>> {
+    fn batch<'a>(
+        &self,
+        (x, classes): (&'a [f32], &'a [Option<u32>]),
+        target: &'a [f32],
+        noise: &'a [f32],
+    ) -> Result<Batch<'a>> {
         let n = whole("x", x, self.architecture.image.len())?;
         if n == 0 || target.len() != x.len() || noise.len() != n * self.noise_len() {
             let (target, noise) = (target.len(), noise.len());
             let message = format!("a training step on {n} images with {target} target values and {noise} of noise");
             return Err(Failure::new(Kind::Internal, message));
         }
-        Ok(Batch { x, target, noise })
+        Ok(Batch { x, target, noise, classes })
     }
 
     /// Loss and gradient of a batch, the gradient laid out as on disk.
     #[cfg(test)]
-    pub(super) fn gradients(&mut self, x: &[f32], noise: &[f32], beta: f32) -> Result<(Parts, Vec<f32>)> {
-        let batch = self.batch(x, x, noise)?;
+    pub(super) fn gradients(
+        &mut self,
+        x: (&[f32], &[Option<u32>]),
+        noise: &[f32],
+        beta: f32,
+    ) -> Result<(Parts, Vec<f32>)> {
+        let batch = self.batch(x, x.0, noise)?;
         match &mut self.executor {
             Executor::Engine(engine) => {
                 let parts = engine.gradients(batch, beta, &self.observation);
@@ -284,10 +319,19 @@ impl Autoencoder {
             Executor::Engine(engine) => engine.set_weights(&weights.0),
             Executor::Autograd(autograd) => autograd.set_weights(&weights.0)?,
         }
-        self.refresh_observation()
+        self.refresh()
     }
 
-    fn refresh_observation(&mut self) -> Result<()> {
+    /// What follows from the weights: the observation's variances and the prior's means.
+    fn refresh(&mut self) -> Result<()> {
+        let prior = self.architecture.supervised.as_ref().and_then(|supervised| supervised.prior);
+        if let Some(parameter) = prior {
+            let means = match &self.executor {
+                Executor::Engine(engine) => engine.values(parameter),
+                Executor::Autograd(autograd) => autograd.values(parameter)?,
+            };
+            self.prior = Prior::Classes { means, latent_len: self.latent_len() };
+        }
         match &self.executor {
             Executor::Engine(engine) => self.observation.set_log_var(engine.log_var()),
             Executor::Autograd(autograd) => self.observation.set_log_var(&autograd.log_var()?),
@@ -297,7 +341,7 @@ impl Autoencoder {
 }
 
 /// The number of samples in a slice.
-fn whole(name: &str, values: &[f32], size: usize) -> Result<usize> {
+pub(super) fn whole(name: &str, values: &[f32], size: usize) -> Result<usize> {
     if values.len().is_multiple_of(size) {
         return Ok(values.len() / size);
     }

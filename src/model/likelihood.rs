@@ -187,7 +187,7 @@ impl Observation {
 }
 
 /// KL of the posterior from the standard normal prior in nats, summed over the latent (Kingma & Welling 2013, eq. 10).
-pub fn kl(mean: &[f32], log_var: &[f32]) -> f64 {
+pub(super) fn kl(mean: &[f32], log_var: &[f32]) -> f64 {
     mean.iter().zip(log_var).map(|(&mean, &log_var)| kl_of_one(mean, log_var)).sum()
 }
 

@@ -20,8 +20,10 @@ pub mod likelihood;
 pub mod masks;
 pub mod network;
 pub mod parameters;
+pub mod prior;
 pub mod scaling;
 pub mod sobel;
+pub mod supervised;
 pub mod unet;
 pub mod weights;
 
@@ -36,6 +38,7 @@ pub use autoencoder::{Autoencoder, Inference, StepLoss};
 pub use device::Device;
 pub use feedforward::{FeedForward, Target};
 pub use likelihood::Observation;
+pub use prior::Prior;
 pub use weights::Weights;
 
 /// Bounds of the posterior's log-variance, in both executors: beyond them its exponential leaves f32.

@@ -4,6 +4,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
+mod labels;
+
 use super::architecture::Architecture;
 use super::feedforward::Chain;
 use super::graph::Shape;
@@ -32,6 +34,7 @@ fn model(channels: &[usize], norm: Norm, latent: Latent, likelihood: Likelihood)
         latent,
         beta: 1.0,
         likelihood,
+        labels: None,
     }
 }
 
@@ -78,8 +81,8 @@ fn agree(model: &Model, input: &Input, n: usize) {
     assert!(difference(&engine.decode(&a.mean).expect("decode"), &a.output) < 1e-5);
     assert!(difference(&reference.decode(&b.mean).expect("decode"), &b.output) < 1e-5);
 
-    let (loss_a, gradient_a) = engine.gradients(&x, &noise, 0.7).expect("engine");
-    let (loss_b, gradient_b) = reference.gradients(&x, &noise, 0.7).expect("reference");
+    let (loss_a, gradient_a) = engine.gradients((&x, &[]), &noise, 0.7).expect("engine");
+    let (loss_b, gradient_b) = reference.gradients((&x, &[]), &noise, 0.7).expect("reference");
     assert!((loss_a.nll / loss_b.nll - 1.0).abs() < 1e-5, "{loss_a:?} {loss_b:?}");
     assert!((loss_a.kl - loss_b.kl).abs() <= 1e-4 * loss_b.kl, "{loss_a:?} {loss_b:?}");
     for parameter in &Architecture::new(model, input).expect("network").network.parameters {
@@ -327,7 +330,7 @@ fn every_gradient_is_the_slope_of_the_loss() {
         let reach = if likelihood == COUNTS { 4.0 } else { 1.0 };
         let x: Vec<f32> = uniform(3 * 2 * 64, 1).into_iter().map(|x| reach * x).collect();
         let noise = normal(3 * vae.latent_len(), 2);
-        let (parts, gradient) = vae.gradients(&x, &noise, 0.7).expect("gradient");
+        let (parts, gradient) = vae.gradients((&x, &[]), &noise, 0.7).expect("gradient");
         let loss = parts.nll + 0.7 * parts.kl;
         let start = vae.snapshot().expect("weights");
         let whole = gradient.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt();
@@ -342,7 +345,7 @@ fn every_gradient_is_the_slope_of_the_loss() {
                     *w += sign * h * g / norm as f32;
                 }
                 vae.restore(&moved).expect("restore");
-                let (parts, _) = vae.gradients(&x, &noise, 0.7).expect("loss");
+                let (parts, _) = vae.gradients((&x, &[]), &noise, 0.7).expect("loss");
                 parts.nll + 0.7 * parts.kl
             };
             let measured = (loss_at(1.0) - loss_at(-1.0)) / (2.0 * f64::from(h));

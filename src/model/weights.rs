@@ -36,6 +36,15 @@ pub(super) fn save(path: &Path, network: &Network, weights: &[f32], metadata: Ha
     std::fs::write(path, bytes).map_err(|error| Failure::io(path, error))
 }
 
+/// What a weights file says under a key; `None` where it says nothing.
+pub(super) fn metadata(path: &Path, key: &str) -> Result<Option<String>> {
+    let refuse = |reason: String| Failure::new(Kind::Model, format!("{}: {reason}", path.display()));
+    let bytes = std::fs::read(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    let (_, header) =
+        SafeTensors::read_metadata(&bytes).map_err(|error| refuse(format!("is no safetensors file: {error}")))?;
+    Ok(header.metadata().as_ref().and_then(|metadata| metadata.get(key).cloned()))
+}
+
 /// Reads weights written by [`save`], and refuses those of another network.
 pub(super) fn load(path: &Path, network: &Network) -> Result<Vec<f32>> {
     let refuse = |reason: String| Failure::new(Kind::Model, format!("{}: {reason}", path.display()));

@@ -76,6 +76,7 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
     augment(&training.augment, spec, &mut require);
     super::denoiser::check(spec, &mut require);
     super::segmenter::check(spec, &mut require);
+    super::labels::check(spec, &mut require);
     require(!score.components.is_empty(), "score.components", "needs at least one component");
     require(score.weights.values().all(|&weight| weight > 0.0), "score.weights", "must be above 0");
     require(score.frame_weight > 0.0, "score.frame_weight", "must be above 0");

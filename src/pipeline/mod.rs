@@ -3,6 +3,7 @@
 mod check;
 mod denoiser;
 mod filter;
+mod labels;
 mod segmenter;
 mod spec;
 mod training;

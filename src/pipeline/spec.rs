@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::denoiser::{Denoiser, DenoiserKind};
 pub use super::filter::Filter;
+pub use super::labels::Supervision;
 pub use super::segmenter::{Segmenter, SegmenterKind};
 pub use super::training::{Augment, ExtraNoise, Group, Mask, Promotion, Shares, Training};
 pub use super::watching::{Action, After, Watch, WatchMode};
@@ -159,6 +160,9 @@ pub struct Model {
     pub beta: f32,
     /// What a pixel's value is worth.
     pub likelihood: Likelihood,
+    /// What the classes of the training frames do to the latent space [default: nothing].
+    #[serde(default)]
+    pub labels: Option<Supervision>,
 }
 
 fn yes() -> bool {
@@ -173,6 +177,12 @@ impl Model {
             ModelKind::Ae => false,
             ModelKind::Dense => self.variational,
         }
+    }
+
+    /// The same with these classes, where it learns from labels.
+    pub fn named(&self, classes: &[String]) -> Self {
+        let labels = self.labels.clone().map(|labels| Supervision { classes: classes.to_vec(), ..labels });
+        Self { labels, ..self.clone() }
     }
 
     /// The encoder's stages.

@@ -253,6 +253,8 @@ fn score_columns(rows: &[ScoreRow]) -> PolarsResult<Vec<Series>> {
         column("noise", pick(rows, |row| row.raw.noise)),
         column("hot_pixels", pick(rows, |row| row.raw.hot_pixels)),
         column("certificate_void", pick(rows, |row| row.certificate_void)),
+        column("class", pick(rows, |row| row.verdict.class.as_ref().map(|class| class.name.as_str()))),
+        column("class_probability", pick(rows, |row| row.verdict.class.as_ref().map(|class| class.probability))),
     ]);
     Ok(columns)
 }

@@ -1,7 +1,7 @@
 //! Statistics: tails, certificates, distances, metrics. Pure functions, each with its source.
 //!
 //! Scores to promises: [`conformal`] (p-values, certified thresholds), [`gpd`] and [`tail`] (what one component's value is
-//! worth, and estimates beyond the sample). Vectors to distances: [`gaussian`], [`knn`], [`regression`]; to maps: [`pca`], [`tsne`].
+//! worth, and estimates beyond the sample). Vectors to distances: [`gaussian`], [`tied`], [`knn`], [`regression`]; to maps: [`pca`], [`tsne`].
 //! Verdicts to figures: [`metrics`], [`classes`]; images to figures: [`fidelity`], [`pixels`]; samples to a verdict: [`two_sample`],
 //! [`paired`]. Statistics are in f64; only the products over many vectors are in f32.
 
@@ -14,6 +14,7 @@ pub mod knn;
 pub mod outlier;
 pub mod pca;
 pub mod regression;
+pub mod tied;
 pub mod tsne;
 
 pub mod classes;

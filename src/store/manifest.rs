@@ -11,6 +11,7 @@ use crate::denoise::Record;
 use crate::denoise::compare::Denoising;
 use crate::pipeline::Training;
 use crate::segment;
+use crate::train::classes::Counts;
 use crate::train::fit::History;
 use crate::train::seal::Sealed;
 use crate::train::split::GroupCounts;
@@ -67,6 +68,8 @@ pub struct Data {
     pub sources: Vec<Source>,
     /// BLAKE3 over the digests of all frames.
     pub digest: String,
+    /// The classes of the frames, where the model learnt from labels.
+    pub classes: Option<Counts>,
     /// Frames used.
     pub frames: usize,
     /// Files or frames that could not be used.

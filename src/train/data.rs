@@ -35,6 +35,8 @@ pub struct Samples {
     pub rejected: Vec<(PathBuf, Rejection)>,
     /// BLAKE3 over the digests of all frames, in order.
     pub digest: String,
+    /// The labels of frames, by their digests, where they are known.
+    pub labels: HashMap<blake3::Hash, String>,
 }
 
 /// Labels of frames: by file name (CSV) or by position (IDX).

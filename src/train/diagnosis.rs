@@ -111,8 +111,7 @@ fn course(history: &History, beta: f32) -> Option<Finding> {
     let (epochs, kept) = (&history.epochs, history.kept()?);
     let last = epochs.last()?;
     let all = fallen(epochs, kept, beta);
-    let train =
-        |epoch: &Epoch| epoch.train_loss(beta).unwrap_or_else(|| epoch.train_nll + f64::from(beta) * epoch.train_kl);
+    let train = |epoch: &Epoch| epoch.train_loss(beta).unwrap_or_else(|| epoch.running_loss(beta));
     let (rise, learned) = (last.validation_loss(beta) - kept.validation_loss(beta), train(kept) - train(last));
     if rise > OVER_TRAINED_RISE * all && learned > 0.0 && last.epoch > kept.epoch {
         return finding(

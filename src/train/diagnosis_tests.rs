@@ -21,7 +21,7 @@ fn history(validation: &[f64], end: End) -> History {
         validation_nll: loss,
         validation_error: 1.0,
         train_nll: loss - 1.0,
-        train_judged: Some(Loss { nll: loss - 1.0, kl: 0.0, error: 1.0 }),
+        train_judged: Some(Loss { nll: loss - 1.0, kl: 0.0, error: 1.0, ..Loss::default() }),
         active_units: 12,
         gradient_norm: 10.0,
         largest_gradient: 20.0,
@@ -76,7 +76,7 @@ fn validation_that_rises_while_train_falls_is_over_trained() {
         let mut losses = flattening();
         losses.push(losses[11] + rise);
         let mut history = history(&losses, End::EarlyStop);
-        history.epochs[12].train_judged = Some(Loss { nll: 75.0, kl: 0.0, error: 1.0 });
+        history.epochs[12].train_judged = Some(Loss { nll: 75.0, kl: 0.0, error: 1.0, ..Loss::default() });
         assert_eq!(signs(&history)[0], expected, "{rise}");
     }
     let mut losses = flattening();
@@ -84,7 +84,7 @@ fn validation_that_rises_while_train_falls_is_over_trained() {
     // Both rise: that is no over-training.
     assert_eq!(signs(&history(&losses, End::EarlyStop))[0], Sign::Converged);
     let mut over = history(&losses, End::EarlyStop);
-    over.epochs[12].train_judged = Some(Loss { nll: 75.0, kl: 0.0, error: 1.0 });
+    over.epochs[12].train_judged = Some(Loss { nll: 75.0, kl: 0.0, error: 1.0, ..Loss::default() });
     let said = words(&over, Sign::OverTrained);
     assert!(said.contains("validation rises by 5.000") && said.contains("those of epoch 12"), "{said}");
 }
@@ -125,7 +125,7 @@ fn a_gap_is_a_number_in_nats_and_in_standard_errors() {
     let mut history = history(&flattening(), End::Epochs);
     let set = |history: &mut History, nats: f64| {
         let loss = history.epochs[11].validation_nll - nats;
-        history.epochs[11].train_judged = Some(Loss { nll: loss, kl: 0.0, error: 1.0 });
+        history.epochs[11].train_judged = Some(Loss { nll: loss, kl: 0.0, error: 1.0, ..Loss::default() });
         gap(history, 1.0).unwrap()
     };
     let small = set(&mut history, 4.0);
@@ -136,7 +136,7 @@ fn a_gap_is_a_number_in_nats_and_in_standard_errors() {
     // Certain, but nothing beside what was learned: 0.9 of 20 nats.
     history.epochs[11].validation_error = 0.1;
     let loss = history.epochs[11].validation_nll - 0.9;
-    history.epochs[11].train_judged = Some(Loss { nll: loss, kl: 0.0, error: 0.1 });
+    history.epochs[11].train_judged = Some(Loss { nll: loss, kl: 0.0, error: 0.1, ..Loss::default() });
     assert_eq!(signs(&history), [Sign::Converged]);
 }
 

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::augment::Augmenter;
 use super::chain;
+use super::classes::Classes;
 use super::data::Sample;
 use super::diagnosis::diagnose;
 pub use super::history::{End, Epoch, History};
@@ -46,8 +47,8 @@ pub enum Event<'a> {
     Beside(&'static str, chain::Event<'a>),
 }
 
-/// Fits `model` to the tiles of `train`, augmented as the pipeline declares, judged by `validation`; leaves the best weights
-/// in it.
+/// Fits `model` to the tiles of `train` and to their classes, augmented as the pipeline declares, judged by `validation`;
+/// leaves the best weights in it.
 ///
 /// The same seed gives the same weights, bit for bit, on the same machine.
 ///
@@ -55,7 +56,7 @@ pub enum Event<'a> {
 /// [`Kind::Data`] when the loss stops being a number; [`Kind::Interrupted`] when stopped before the first epoch ended.
 pub fn fit(
     model: &mut Autoencoder,
-    samples: &[Sample],
+    (samples, classes): (&[Sample], &Classes),
     (train, validation): (&[TileRef], &[TileRef]),
     spec: &Spec,
     stop: &AtomicBool,
@@ -74,7 +75,7 @@ pub fn fit(
     let mut end = End::Epochs;
     for epoch in 1..=training.epochs {
         order.shuffle(&mut random);
-        let (start, mut course) = (Instant::now(), Course::default());
+        let (start, mut course) = (Instant::now(), Course::of(model.head()));
         let mut last = Step { learning_rate: 0.0, weight_decay: 0.0, l1: 0.0, clip_norm: 0.0, beta };
         for (step, batch) in order[..per_epoch].chunks(training.batch_size).enumerate() {
             if stop.load(Ordering::Relaxed) {
@@ -89,7 +90,8 @@ pub fn fit(
             };
             let noise: Vec<f32> =
                 StandardNormal.sample_iter(&mut random).take(batch.len() * model.noise_len()).collect();
-            let loss = model.train_step(&x, &x, &noise, &last)?;
+            let known: Vec<Option<u32>> = batch.iter().map(|tile| classes.class(&samples[tile.sample])).collect();
+            let loss = model.train_labelled((&x, &known), &x, &noise, &last)?;
             let total = loss.nll + f64::from(last.beta) * loss.kl;
             if !total.is_finite() {
                 return Err(Failure::new(Kind::Data, format!("the loss is no number any more in epoch {epoch}")).hint(
@@ -103,14 +105,15 @@ pub fn fit(
             break;
         }
         let images_per_s = per_epoch as f64 / start.elapsed().as_secs_f64();
-        let (validation, latent) = judge(model, samples, &judged, beta)?;
+        let (validation, latent) = judge(model, (samples, classes), &judged, beta)?;
         let entry = Epoch {
             beta: last.beta,
             learning_rate: last.learning_rate,
             validation_nll: validation.nll,
             validation_kl: validation.kl,
             validation_error: validation.error,
-            train_judged: Some(judge(model, samples, &compared, beta)?.0),
+            validation_head: validation.head,
+            train_judged: Some(judge(model, (samples, classes), &compared, beta)?.0),
             active_units: latent.active(),
             layer_gradients: model.layer_gradients().into_iter().map(|(_, norm)| norm).collect(),
             images_per_s,
@@ -150,8 +153,10 @@ struct Best {
 #[derive(Default)]
 struct Course {
     tiles: f64,
+    /// Weight of the head's cross-entropy; 0 without a head.
+    head: f64,
     /// Over tiles.
-    sums: [f64; 3],
+    sums: [f64; 4],
     steps: usize,
     clipped: usize,
     lost: usize,
@@ -159,10 +164,14 @@ struct Course {
 }
 
 impl Course {
+    fn of(head: Option<f32>) -> Self {
+        Self { head: f64::from(head.unwrap_or(0.0)), ..Self::default() }
+    }
+
     fn add(&mut self, loss: &StepLoss, tiles: usize, clip_norm: f32) {
         let norm = if loss.gradient_norm.is_finite() { loss.gradient_norm } else { 0.0 };
         self.tiles += tiles as f64;
-        let terms = [loss.nll, loss.kl, norm];
+        let terms = [loss.nll, loss.kl, norm, self.head * loss.cross_entropy];
         self.sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += tiles as f64 * term);
         self.steps += 1;
         self.clipped += usize::from(norm > f64::from(clip_norm));
@@ -172,10 +181,20 @@ impl Course {
 
     /// The epoch, as far as its steps tell.
     fn epoch(&self, epoch: usize) -> Epoch {
-        let [train_nll, train_kl, gradient_norm] = self.sums.map(|sum| sum / self.tiles.max(1.0));
+        let [train_nll, train_kl, gradient_norm, train_head] = self.sums.map(|sum| sum / self.tiles.max(1.0));
         let clipped = self.clipped as f64 / self.steps.max(1) as f64;
         let (largest_gradient, lost_steps) = (self.largest, self.lost);
-        Epoch { epoch, train_nll, train_kl, gradient_norm, largest_gradient, clipped, lost_steps, ..Epoch::default() }
+        Epoch {
+            epoch,
+            train_nll,
+            train_kl,
+            train_head,
+            gradient_norm,
+            largest_gradient,
+            clipped,
+            lost_steps,
+            ..Epoch::default()
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::diagnosis::Finding;
-use super::judge::{Latent, Loss};
+use super::judge::{Answers, Latent, Loss};
 
 /// What one epoch came to; losses are means a tile, in nats.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Epoch {
     pub train_nll: f64,
     /// KL on train.
     pub train_kl: f64,
+    /// Cross-entropy of the classification head on train, times its weight; 0 without a head.
+    #[serde(default)]
+    pub train_head: f64,
     /// Reconstruction loss on validation, latent at its mean.
     pub validation_nll: f64,
     /// KL on validation.
@@ -25,6 +28,8 @@ pub struct Epoch {
     /// Standard error of the validation loss; 0 in histories that did not record it.
     #[serde(default)]
     pub validation_error: f64,
+    /// What the head answers on validation; none without labels.
+    pub validation_head: Option<Answers>,
     /// Training tiles judged as validation is: as they are, latent at its mean, by the weights of the epoch's end.
     pub train_judged: Option<Loss>,
     /// Latent units whose mean varies over the validation tiles.
@@ -50,12 +55,18 @@ pub struct Epoch {
 impl Epoch {
     /// What early stopping compares: the validation loss at the pipeline's full beta.
     pub fn validation_loss(&self, beta: f32) -> f64 {
-        self.validation_nll + f64::from(beta) * self.validation_kl
+        let head = self.validation_head.map_or(0.0, |head| head.loss());
+        self.validation_nll + f64::from(beta) * self.validation_kl + head
+    }
+
+    /// The loss on train while it was fitted: latent drawn, tiles augmented.
+    pub fn running_loss(&self, beta: f32) -> f64 {
+        self.train_nll + f64::from(beta) * self.train_kl + self.train_head
     }
 
     /// The loss of training tiles judged as validation is.
     pub fn train_loss(&self, beta: f32) -> Option<f64> {
-        self.train_judged.map(|loss| loss.nll + f64::from(beta) * loss.kl)
+        self.train_judged.map(|loss| loss.whole(beta))
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod augment;
 pub mod chain;
+pub mod classes;
 pub mod data;
 pub mod diagnosis;
 pub mod fit;
@@ -37,6 +38,7 @@ use crate::prepare::Prepared;
 use crate::reference::{Reference, profiles};
 use crate::segment;
 use crate::store::{self, CalibrationRow, Data, Digests, Draft, Fitted, Manifest, Source};
+use classes::{Classes, Names};
 use data::{Sample, Samples};
 use fit::{Event, TileRef, evenly, tiles_of};
 use group::Groups;
@@ -79,7 +81,8 @@ pub struct Job<'a> {
 /// Trains, calibrates and publishes one version.
 ///
 /// # Errors
-/// [`Kind::Data`] before any work when the split leaves too few frames; see [`fit::fit`] for the rest.
+/// [`Kind::Data`] before any work when the split leaves too few frames, or the labels do not go with the pipeline or the
+/// weights to start from; see [`fit::fit`] for the rest.
 pub fn train(
     job: &Job,
     mut samples: Samples,
@@ -94,16 +97,18 @@ pub fn train(
     leave_sealed_groups(&mut samples, &job.test, spec)?;
     samples.digest = data::digest_of(&samples.frames);
     let (parts, groups) = part(&samples.frames, spec)?;
+    let classes = classes_of(job, &samples)?;
     let frames = &samples.frames;
     let (train, validation) = (tiles_of(frames, &parts.train), tiles_of(frames, &parts.validation));
     let pairs = job.clean.as_ref().map(|clean| Pairs::of(frames, clean, spec.input.scaling)).transpose()?;
     let device_name = device.name().to_string();
     let (again, third) = (device.clone(), device.clone());
+    let network = spec.model.named(&classes.names);
     let mut model = match job.start {
-        Some(weights) => Autoencoder::load(&spec.model, &spec.input, weights, device)?,
-        None => Autoencoder::new(&spec.model, &spec.input, spec.training.seed, device)?,
+        Some(weights) => Autoencoder::load(&network, &spec.input, weights, device)?,
+        None => Autoencoder::new(&network, &spec.input, spec.training.seed, device)?,
     };
-    let history = fit::fit(&mut model, frames, (&train, &validation), spec, stop, on)?;
+    let history = fit::fit(&mut model, (frames, &classes), (&train, &validation), spec, stop, on)?;
 
     let draft = Draft::start(job.models, &job.pipeline.name)?;
     model.save(&draft.weights(), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
@@ -123,7 +128,7 @@ pub fn train(
     let mut beside = |event: chain::Event<'_>| on(Event::Beside("segmenter", event));
     let mut segmenter = segment::Made::new(spec, job.segmenter.as_ref(), third, (stop, &mut beside))?;
     let (parameters, sparsity) = (model.parameter_count(), model.sparsity()?);
-    let (mut detector, seen) = freeze(model, frames, (&train, &parts.validation), job.pipeline)?;
+    let (mut detector, seen) = freeze(model, (frames, &classes), (&train, &parts.validation), job.pipeline)?;
     let denoising = match &pairs {
         Some(pairs) => {
             let twins = pairs.twins(frames, evenly(&parts.validation, COMPARED));
@@ -161,6 +166,7 @@ pub fn train(
             given: job.given.iter().map(|path| path.display().to_string()).collect(),
             sources: job.sources.to_vec(),
             digest: samples.digest.clone(),
+            classes: classes.count(frames),
             frames: frames.len(),
             rejected: samples.rejected.len(),
             train: parts.train.len(),
@@ -192,6 +198,16 @@ pub fn train(
     };
     report::write(&report, &draft.path(report::FILE))?;
     draft.publish(manifest)
+}
+
+/// The classes of the frames, where the pipeline learns from labels; those of the weights to start from, where there are any.
+fn classes_of(job: &Job, samples: &Samples) -> Result<Classes> {
+    let Some(labels) = &job.pipeline.spec.model.labels else { return Ok(Classes::default()) };
+    if !labels.classes.is_empty() {
+        return Classes::of(samples, Names::Declared(&labels.classes));
+    }
+    let kept = job.start.map_or(Ok(Vec::new()), Autoencoder::classes_on_disk)?;
+    Classes::of(samples, if kept.is_empty() { Names::Labels } else { Names::Kept(&kept) })
 }
 
 /// Takes out frames of the nights or runs that were given for test.
@@ -249,7 +265,7 @@ fn check(parts: &Split, spec: &crate::pipeline::Spec) -> Result<()> {
 /// Fits everything the score needs beside the weights: the reference on train, the tails on validation.
 fn freeze(
     mut model: Autoencoder,
-    frames: &[Sample],
+    (frames, classes): (&[Sample], &Classes),
     (train, validation): (&[TileRef], &[usize]),
     pipeline: &Pipeline,
 ) -> Result<(Detector, Seen)> {
@@ -264,7 +280,8 @@ fn freeze(
     let measured = measure_tiles(&mut model, &tiles, REFERENCE_PATCHES.div_ceil(tiles.len()))?;
     let channels = model.stages().last().map_or(1, |stage| stage.0);
     let profiles = source_profiles(frames, &chosen, pipeline);
-    let reference = Reference::fit(&measured, &profiles, channels, pipeline.spec.training.seed);
+    let known: Vec<Option<u32>> = chosen.iter().map(|tile| classes.class(&frames[tile.sample])).collect();
+    let reference = Reference::fit((&measured, &known), &profiles, channels, pipeline.spec.training.seed);
     drop(measured);
     let score = &pipeline.spec.score;
     let mut detector = Detector::new(model, Fitted { reference, tails: Tails::unfitted() }, &pipeline.spec);

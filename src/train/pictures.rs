@@ -32,7 +32,7 @@ pub fn draw_history(folder: &Path, name: &str, history: &History, beta: f32) -> 
         .iter()
         .map(|epoch| EpochPoint {
             epoch: epoch.epoch,
-            train_loss: epoch.train_nll + f64::from(beta) * epoch.train_kl,
+            train_loss: epoch.running_loss(beta),
             validation_loss: epoch.validation_loss(beta),
             kl: epoch.validation_kl,
             nll: epoch.validation_nll,

@@ -153,3 +153,70 @@ fn a_fit_records_gradients_latents_and_what_they_say() {
     assert_eq!(history.latent.active(), kept.active_units);
     assert!(!history.diagnosis.is_empty());
 }
+
+/// Sixes as they are and upside down, two of three with their labels.
+fn sixes_and_nines(count: usize) -> Samples {
+    let turned = |id: usize| {
+        let mut frame = six(id);
+        if id % 2 == 1 {
+            frame.prepared.pixels.reverse();
+        }
+        frame
+    };
+    let frames: Vec<Sample> = (0..count).map(turned).collect();
+    let label = |(id, frame): (usize, &Sample)| (frame.digest, if id % 2 == 1 { "9" } else { "6" }.to_string());
+    let labels = frames.iter().enumerate().filter(|(id, _)| id % 3 != 0).map(label).collect();
+    Samples { frames, labels, ..Samples::default() }
+}
+
+#[test]
+fn labels_are_learnt_kept_and_not_mixed_with_others() {
+    let mut pipeline = digits();
+    pipeline.text = pipeline.text.replace("[32, 64]", "[8, 16]") + "\n[model.labels]\nhead = 10.0\nprior = true\n";
+    pipeline.spec = toml::from_str(&pipeline.text).unwrap();
+    pipeline.spec.training.epochs = 4;
+    (pipeline.spec.calibration.alpha, pipeline.spec.calibration.delta) = (0.1, 0.1);
+    let models = tempfile::tempdir().unwrap();
+    let fit = |pipeline: &Pipeline, samples: Samples, start: Option<&Path>| {
+        let job = Job {
+            pipeline,
+            given: &[],
+            sources: &[],
+            start,
+            test: seal::Given::default(),
+            clean: None,
+            models: models.path(),
+            command: "anomalyd train".into(),
+        };
+        train(&job, samples, Device::Cpu, &AtomicBool::new(false), &mut |_| ())
+    };
+    let manifest = fit(&pipeline, sixes_and_nines(600), None).unwrap();
+    let classes = manifest.data.classes.unwrap();
+    assert_eq!(
+        (classes.names, classes.frames, classes.unlabelled),
+        (vec!["6".into(), "9".into()], vec![200, 200], 200)
+    );
+    let head = manifest.history.kept().unwrap().validation_head.unwrap();
+    assert!(head.accuracy > 0.95 && (0.5..0.8).contains(&head.known), "{head:?}");
+    assert!(manifest.history.epochs[0].train_head > manifest.history.kept().unwrap().train_head);
+    let folder = models.path().join("digits").join(&manifest.version);
+    let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(page.contains("Accuracy"));
+    // As frames come in use: without labels, through the version on disk.
+    let version = crate::store::load_version(models.path(), &pipeline, &manifest.version).unwrap();
+    let weights = version.weights.clone();
+    let mut detector = Detector::load(&pipeline.spec, version, Device::Cpu).unwrap();
+    let fresh = Samples { labels: Default::default(), ..sixes_and_nines(620) };
+    let prepared: Vec<&Prepared> = fresh.frames[600..].iter().map(|frame| &frame.prepared).collect();
+    let examined = detector.examine(&prepared).unwrap();
+    assert!(examined.iter().all(|frame| frame.tiles[0].iter().take(2).all(|value| value.is_finite())));
+    pipeline.spec.training.epochs = 1;
+    let warm = fit(&pipeline, sixes_and_nines(600), Some(&weights)).unwrap();
+    assert!(warm.history.kept().unwrap().validation_head.unwrap().accuracy > 0.95);
+    let mut others = sixes_and_nines(600);
+    others.labels.values_mut().filter(|label| *label == "9").for_each(|label| *label = "nine".into());
+    let failure = fit(&pipeline, others, Some(&weights)).unwrap_err();
+    assert!(failure.message.contains("nine") && failure.message.contains("6, 9"), "{failure}");
+    let none = Samples { labels: Default::default(), ..sixes_and_nines(600) };
+    assert_eq!(fit(&pipeline, none, None).unwrap_err().kind, Kind::Data);
+}

@@ -22,7 +22,7 @@ const MOST: usize = 32;
 /// cannot be written.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut subject = Subject::load(&args.pipeline, settings)?;
-    let law = Law::of(&subject, args.from)?;
+    let law = Law::of(&subject, args.from, args.label.as_deref())?;
     let (channels, rows, columns) = subject.latent_map();
     let (rest, scaling, name) = match &args.around {
         Some(given) => {

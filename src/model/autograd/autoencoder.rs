@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
+use super::loss::{cross_entropy_of_some, divergence_from_classes};
 use super::{MICRO_BATCH, Variables, flat, nll, run, scalar};
 use crate::error::Result;
 use crate::model::LOG_VAR_LIMIT;
@@ -11,6 +12,9 @@ use crate::model::autoencoder::{Inference, Parts, StepLoss};
 use crate::model::engine::Batch;
 use crate::model::graph::{Layer, Node};
 use crate::model::likelihood::Observation;
+
+/// The head's place among the lists.
+const HEAD: usize = 2;
 
 /// The reference executor of an autoencoder.
 pub(in crate::model) struct AutoencoderAutograd {
@@ -38,6 +42,17 @@ impl AutoencoderAutograd {
     /// The fitted log-variances of the likelihood.
     pub(in crate::model) fn log_var(&self) -> Result<Vec<f32>> {
         self.architecture.log_var.map_or(Ok(Vec::new()), |index| flat(&self.variables.values[index]))
+    }
+
+    /// A parameter, laid out as on disk.
+    pub(in crate::model) fn values(&self, parameter: usize) -> Result<Vec<f32>> {
+        flat(&self.variables.values[parameter])
+    }
+
+    /// The head's logits `[N, classes]` of latent means `[N, latent]`.
+    pub(in crate::model) fn answers(&self, mean: &[f32]) -> Result<Vec<f32>> {
+        let parameters = self.variables.detached();
+        flat(&run(&self.architecture.network.lists[HEAD], &parameters, self.latents(mean)?, None, |_, _| ())?)
     }
 
     /// Encodes and decodes images; `features` asks for those too.
@@ -87,8 +102,8 @@ impl AutoencoderAutograd {
         step: &Step,
         observation: &Observation,
     ) -> Result<StepLoss> {
-        let (Parts { nll, kl }, gradients) = self.gradients(batch, step.beta, observation)?;
-        Ok(StepLoss { nll, kl, gradient_norm: self.variables.step(&gradients, step)? })
+        let (Parts { nll, kl, cross_entropy }, gradients) = self.gradients(batch, step.beta, observation)?;
+        Ok(StepLoss { nll, kl, cross_entropy, gradient_norm: self.variables.step(&gradients, step)? })
     }
 
     /// Loss and gradient of a batch: means over its images.
@@ -109,15 +124,40 @@ impl AutoencoderAutograd {
         let output = run(self.architecture.decoder(), &parameters, z, None, |_, _| ())?;
         let variances = self.architecture.log_var.map(|index| &parameters[index]);
         let nll = (nll(observation, &target, &output, variances)? / n)?;
-        let (loss, kl) = match &log_var {
+        let (mut loss, kl) = match &log_var {
             Some(log_var) => {
-                // Kingma & Welling 2013, eq. 10.
-                let kl = ((((mean.sqr()? + log_var.exp()?)? - log_var)? - 1.0)?.sum_all()? * (0.5 / n))?;
+                let kl = (self.divergence(&parameters, &mean, log_var, batch.classes)? / n)?;
                 ((&nll + (&kl * f64::from(beta))?)?, scalar(&kl)?)
             }
             None => (nll.clone(), 0.0),
         };
-        Ok((Parts { nll: scalar(&nll)?, kl }, self.variables.gradients(&loss)?))
+        let mut parts = Parts { nll: scalar(&nll)?, kl, cross_entropy: 0.0 };
+        if let Some(head) = self.architecture.supervised.as_ref().and_then(|supervised| supervised.head) {
+            let logits = run(&self.architecture.network.lists[HEAD], &parameters, mean, None, |_, _| ())?;
+            let cross_entropy = (cross_entropy_of_some(&logits, batch.classes)? / n)?;
+            parts.cross_entropy = scalar(&cross_entropy)?;
+            loss = (loss + (cross_entropy * f64::from(head))?)?;
+        }
+        Ok((parts, self.variables.gradients(&loss)?))
+    }
+
+    /// KL of the posteriors from the prior, summed: of their classes where it has any.
+    fn divergence(
+        &self,
+        parameters: &[Tensor],
+        mean: &Tensor,
+        log_var: &Tensor,
+        classes: &[Option<u32>],
+    ) -> Result<Tensor> {
+        let width = ((log_var.exp()? - log_var)? - 1.0)?;
+        Ok(match self.architecture.supervised.as_ref().and_then(|supervised| supervised.prior) {
+            // Kingma & Welling 2013, eq. 10.
+            None => ((mean.sqr()? + width)?.sum_all()? * 0.5)?,
+            Some(parameter) => {
+                let means = parameters[parameter].flatten_from(1)?;
+                ((width.sum_all()? * 0.5)? + divergence_from_classes(&mean.flatten_from(1)?, &means, classes)?)?
+            }
+        })
     }
 
     /// Mean and log-variance, `[n, dim]` or `[n, dim, h, w]`; the stages' features go to `taps`.

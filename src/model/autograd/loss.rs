@@ -86,3 +86,37 @@ pub(super) fn mask_loss(law: MaskLoss, masks: &Tensor, logits: &Tensor) -> candl
     let pixels = masks.elem_count() as f64 / masks.dim(0)?.max(1) as f64;
     entropy + (dice.affine(-1.0, 1.0)?.sum_all()? * (f64::from(law.dice) * pixels))?
 }
+
+/// The same of the images whose classes are known.
+pub(super) fn cross_entropy_of_some(logits: &Tensor, classes: &[Option<u32>]) -> candle_core::Result<Tensor> {
+    let n = logits.dim(0)?;
+    let known = |index: usize| classes.get(index).copied().flatten();
+    let labels = Tensor::from_iter((0..n).map(|index| known(index).unwrap_or(0)), logits.device())?;
+    let counts = (0..n).map(|index| f32::from(u8::from(known(index).is_some())));
+    let log_p = candle_nn::ops::log_softmax(logits, 1)?.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
+    log_p.mul(&Tensor::from_iter(counts, logits.device())?)?.sum_all()?.neg()
+}
+
+/// `-ln sum_y w_y exp(-|z - mu_y|^2 / 2)` of latents `[n, latent]` and means `[classes, latent]`, summed: the weight is all the
+/// known class's, or the same for each.
+pub(super) fn divergence_from_classes(
+    z: &Tensor,
+    means: &Tensor,
+    classes: &[Option<u32>],
+) -> candle_core::Result<Tensor> {
+    let (n, count) = (z.dim(0)?, means.dim(0)?);
+    // The weight of a class that it is not: nothing, without an infinity to differentiate.
+    const NEVER: f32 = -1e9;
+    let uniform = -(count as f32).ln();
+    let weight = |at: usize| match classes.get(at / count).copied().flatten() {
+        Some(class) if class as usize == at % count => 0.0,
+        Some(_) => NEVER,
+        None => uniform,
+    };
+    let weights = Tensor::from_iter((0..n * count).map(weight), z.device())?.reshape((n, count))?;
+    let squares = z.unsqueeze(1)?.broadcast_sub(&means.unsqueeze(0)?)?.sqr()?.sum(2)?;
+    let exponents = (weights - (squares * 0.5)?)?;
+    let largest = exponents.max_keepdim(1)?.detach();
+    let sum = exponents.broadcast_sub(&largest)?.exp()?.sum_keepdim(1)?.log()?;
+    (sum + largest)?.sum_all()?.neg()
+}

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::core::{Core, Workspace};
 use super::image_loss;
 use super::stack::Scratch;
-use super::{spread, to_channels_last, to_planar};
+use super::supervised::classes_of;
+use super::{spread, to_channels_last, to_planar, vectors};
 use crate::model::LOG_VAR_LIMIT;
 use crate::model::adamw::Step;
 use crate::model::architecture::Architecture;
@@ -14,6 +15,7 @@ use crate::model::likelihood::{Observation, kl_of_one};
 
 const ENCODER: usize = 0;
 const DECODER: usize = 1;
+const HEAD: usize = 2;
 
 /// The CPU executor of an autoencoder.
 pub(in crate::model) struct AutoencoderEngine {
@@ -38,6 +40,8 @@ pub(in crate::model) struct Batch<'a> {
     pub target: &'a [f32],
     /// `[N, latent]`; empty where the encoder gives a point.
     pub noise: &'a [f32],
+    /// Of each image; empty where none is known.
+    pub classes: &'a [Option<u32>],
 }
 
 impl AutoencoderEngine {
@@ -60,6 +64,30 @@ impl AutoencoderEngine {
     /// The fitted log-variances of the likelihood.
     pub(in crate::model) fn log_var(&self) -> &[f32] {
         self.architecture.log_var.map_or(&[], |parameter| self.core.values(parameter))
+    }
+
+    /// A parameter, laid out as on disk.
+    pub(in crate::model) fn values(&self, parameter: usize) -> Vec<f32> {
+        self.core.values_on_disk(parameter)
+    }
+
+    /// The head's logits `[N, classes]` of latent means `[N, latent]`.
+    pub(in crate::model) fn answers(&self, mean: &[f32]) -> Vec<f32> {
+        let (latent, head) = (self.architecture.latent, &self.core.stacks[HEAD]);
+        let classes = self.architecture.supervised.as_ref().map_or(0, |supervised| supervised.classes);
+        let mut logits = vec![0.0; mean.len() / latent.len() * classes];
+        let chunk = self.core.chunk;
+        for (mean, logits) in mean.chunks(chunk * latent.len()).zip(logits.chunks_mut(chunk * classes)) {
+            let n = mean.len() / latent.len();
+            self.core.with_workspace(false, |space| {
+                for (from, to) in mean.chunks_exact(latent.len()).zip(space.mean.chunks_exact_mut(latent.len())) {
+                    to_channels_last(from, to, latent.c, latent.pixels());
+                }
+                head.forward(&self.core.weights, &space.mean, n, &mut space.activations[HEAD], &mut space.scratch);
+                logits.copy_from_slice(head.last(&space.activations[HEAD], n));
+            });
+        }
+        logits
     }
 
     /// Encodes and decodes whole images; `features` asks for those too.
@@ -93,7 +121,7 @@ impl AutoencoderEngine {
         });
         let scale = 1.0 / n as f64;
         let sum = |f: fn(&Parts) -> f64| parts.iter().map(f).sum::<f64>() * scale;
-        Parts { nll: sum(|part| part.nll), kl: sum(|part| part.kl) }
+        Parts { nll: sum(|part| part.nll), kl: sum(|part| part.kl), cross_entropy: sum(|part| part.cross_entropy) }
     }
 
     /// The gradient that [`AutoencoderEngine::gradients`] left, laid out as on disk.
@@ -109,8 +137,8 @@ impl AutoencoderEngine {
 
     /// One step of AdamW on a batch.
     pub(in crate::model) fn train_step(&mut self, batch: Batch, step: &Step, observation: &Observation) -> StepLoss {
-        let Parts { nll, kl } = self.gradients(batch, step.beta, observation);
-        StepLoss { nll, kl, gradient_norm: self.core.step(step) }
+        let Parts { nll, kl, cross_entropy } = self.gradients(batch, step.beta, observation);
+        StepLoss { nll, kl, cross_entropy, gradient_norm: self.core.step(step) }
     }
 
     /// Values a sample takes in each stage's features.
@@ -206,13 +234,13 @@ fn decode(core: &Core, n: usize, space: &mut Workspace) {
 }
 
 /// What the shards of one step share.
-struct Task<'a> {
-    architecture: &'a Architecture,
-    core: &'a Core,
+pub(super) struct Task<'a> {
+    pub architecture: &'a Architecture,
+    pub core: &'a Core,
     observation: &'a Observation,
-    beta: f32,
+    pub beta: f32,
     /// One over the number of images of the batch.
-    weight: f32,
+    pub weight: f32,
 }
 
 impl Task<'_> {
@@ -221,13 +249,19 @@ impl Task<'_> {
         let (image, latent) = (self.architecture.image.len(), self.architecture.latent.len());
         let noise_length = if self.architecture.is_variational { latent } else { 0 };
         let core = self.core;
-        let mut total = Parts { nll: 0.0, kl: 0.0 };
+        let mut total = Parts { nll: 0.0, kl: 0.0, cross_entropy: 0.0 };
         for start in range.clone().step_by(core.chunk) {
             let end = (start + core.chunk).min(range.end);
             let n = end - start;
             let (x, target) = (&batch.x[start * image..end * image], &batch.target[start * image..end * image]);
             let noise = &batch.noise[start * noise_length..end * noise_length];
             encode(self.architecture, core, x, space);
+            if let Some(supervised) = &self.architecture.supervised {
+                let classes = classes_of(batch.classes, start..end);
+                let (divergence, cross_entropy) = self.guide(supervised, &classes, gradient, space);
+                total.kl += divergence;
+                total.cross_entropy += cross_entropy;
+            }
             total.kl += self.sample(noise, space, n);
             decode(core, n, space);
             total.nll += self.reconstruction(target, n, gradient, space);
@@ -241,8 +275,8 @@ impl Task<'_> {
         total
     }
 
-    /// `z = mean + exp(log_var / 2) noise`; returns the KL from the prior, summed (Kingma & Welling 2013, eq. 10).
-    /// Where the encoder gives a point, `z` is it.
+    /// `z = mean + exp(log_var / 2) noise`; returns the KL from the prior, summed (Kingma & Welling 2013, eq. 10), of the
+    /// log-variances alone where the means are held against classes. Where the encoder gives a point, `z` is it.
     fn sample(&self, noise: &[f32], space: &mut Workspace, n: usize) -> f64 {
         let latent = self.architecture.latent;
         let (dim, positions) = (latent.c, latent.pixels());
@@ -251,6 +285,7 @@ impl Task<'_> {
             space.latent[..posterior.len()].copy_from_slice(posterior);
             return 0.0;
         }
+        let centred = self.architecture.supervised.as_ref().is_none_or(|supervised| supervised.prior.is_none());
         let mut kl = 0.0;
         for (row, (posterior, z)) in posterior.chunks_exact(2 * dim).zip(space.latent.chunks_exact_mut(dim)).enumerate()
         {
@@ -258,7 +293,7 @@ impl Task<'_> {
             for (d, z) in z.iter_mut().enumerate() {
                 let (mean, log_var) = (posterior[d], posterior[dim + d].clamp(-LOG_VAR_LIMIT, LOG_VAR_LIMIT));
                 *z = mean + (0.5 * log_var).exp() * noise[start + d * positions];
-                kl += kl_of_one(mean, log_var);
+                kl += kl_of_one(if centred { mean } else { 0.0 }, log_var);
             }
         }
         kl
@@ -279,10 +314,15 @@ impl Task<'_> {
 
     /// From the gradient in `z` (in `scratch.upper`) to that in mean and log-variance, the KL term's included.
     fn posterior_gradient(&self, noise: &[f32], n: usize, space: &mut Workspace) {
+        let latent = self.architecture.latent;
+        // Where there are labels, the whole pull on the means is known.
+        let pull = self.architecture.supervised.as_ref().map(|_| &space.pull[..n * latent.len()]);
         if !self.architecture.is_variational {
+            if let Some(pull) = pull {
+                vectors::add(&mut space.scratch.upper[..n * latent.len()], pull);
+            }
             return;
         }
-        let latent = self.architecture.latent;
         let (dim, positions) = (latent.c, latent.pixels());
         let kl_weight = self.weight * self.beta;
         let posterior = self.core.stacks[ENCODER].last(&space.activations[ENCODER], n);
@@ -294,7 +334,7 @@ impl Task<'_> {
                 let (mean, raw) = (posterior[d], posterior[dim + d]);
                 let log_var = raw.clamp(-LOG_VAR_LIMIT, LOG_VAR_LIMIT);
                 let sampled = dz[d] * 0.5 * (0.5 * log_var).exp() * noise[start + d * positions];
-                target[d] = dz[d] + kl_weight * mean;
+                target[d] = dz[d] + pull.map_or(kl_weight * mean, |pull| pull[row * dim + d]);
                 target[dim + d] = if log_var == raw { sampled + kl_weight * 0.5 * log_var.exp_m1() } else { 0.0 };
             }
         }

@@ -47,6 +47,9 @@ pub(super) struct Workspace {
     pub image: Vec<f32>,
     /// The second list's input, channels last.
     pub latent: Vec<f32>,
+    /// Means of the latents, channels last, and the gradient in them: what labels work on.
+    pub mean: Vec<f32>,
+    pub pull: Vec<f32>,
     /// One for each list.
     pub activations: Vec<Activations>,
     pub scratch: Scratch,
@@ -93,6 +96,14 @@ impl Core {
     /// Where a parameter lies, and its present values.
     pub(super) fn values(&self, parameter: usize) -> &[f32] {
         &self.weights.straight[self.range(parameter)]
+    }
+
+    /// The same, laid out as on disk.
+    pub(super) fn values_on_disk(&self, parameter: usize) -> Vec<f32> {
+        let (packed, packing) = (self.values(parameter), self.parameters[parameter].packing);
+        let mut values = vec![0.0; packed.len()];
+        packing.order(packed.len()).zip(packed).for_each(|(at, value)| values[at] = *value);
+        values
     }
 
     /// Where a parameter lies.
@@ -199,6 +210,8 @@ impl Core {
         Workspace {
             image: vec![0.0; input(0)],
             latent: vec![0.0; input(1)],
+            mean: vec![0.0; input(1)],
+            pull: vec![0.0; if train { input(1) } else { 0 }],
             activations: self.stacks.iter().map(|stack| stack.activations(n, train)).collect(),
             scratch: Scratch::new(&self.stacks, n, train),
         }

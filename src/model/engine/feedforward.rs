@@ -134,7 +134,7 @@ impl Task<'_> {
 }
 
 /// Cross-entropy of the softmax of logits, nats; its gradient times `weight` goes to `slope`.
-fn cross_entropy(logits: &[f32], class: u32, weight: f32, slope: &mut [f32]) -> f64 {
+pub(super) fn cross_entropy(logits: &[f32], class: u32, weight: f32, slope: &mut [f32]) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
     for (index, (slope, logit)) in slope.iter_mut().zip(logits).enumerate() {

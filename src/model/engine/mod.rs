@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! autoencoder.rs, feedforward.rs   what a chunk of samples goes through
+//!     ├─ supervised.rs            what labels add to it
 //!     └─ core.rs                   weights, gradients, optimiser, shards, workspaces
 //!          └─ stack.rs             a list of layers compiled: operations, skips
 //!               └─ convolution, windows, pooling, sobel, vectors, kernels
@@ -18,6 +19,7 @@ mod kernels;
 mod pooling;
 mod sobel;
 mod stack;
+mod supervised;
 pub(crate) mod vectors;
 mod windows;
 

@@ -8,8 +8,8 @@ use crate::calibrate::Calibration;
 use crate::train::history::{Epoch, History};
 use crate::train::judge::ACTIVE_VARIANCE;
 
-const BLUE: &str = "var(--blue)";
-const VERMILION: &str = "var(--vermilion)";
+pub const BLUE: &str = "var(--blue)";
+pub const VERMILION: &str = "var(--vermilion)";
 const GREEN: &str = "var(--green)";
 const PURPLE: &str = "var(--purple)";
 /// Bins of a histogram.
@@ -39,15 +39,15 @@ pub(super) fn legend(html: &mut Html, entries: &[(String, &str)]) {
     });
 }
 
-fn stroke(colour: &str) -> String {
+pub fn stroke(colour: &str) -> String {
     format!("stroke:{colour}")
 }
 
-fn epochs(history: &History) -> Axis {
+pub fn epochs(history: &History) -> Axis {
     Axis::between(1.0, history.epochs.len() as f64)
 }
 
-fn over(history: &History, value: impl Fn(&Epoch) -> f64) -> impl Iterator<Item = (f64, f64)> {
+pub fn over(history: &History, value: impl Fn(&Epoch) -> f64) -> impl Iterator<Item = (f64, f64)> {
     history.epochs.iter().map(move |epoch| (epoch.epoch as f64, value(epoch)))
 }
 
@@ -59,13 +59,14 @@ fn telling(history: &History) -> &[Epoch] {
 /// Losses of train and validation over the epochs.
 pub fn losses(html: &mut Html, report: &Report) {
     let (history, beta) = (&report.manifest.history, report.spec.model.beta);
-    let running = |epoch: &Epoch| epoch.train_nll + f64::from(beta) * epoch.train_kl;
+    let running = |epoch: &Epoch| epoch.running_loss(beta);
     let judged = |epoch: &Epoch| epoch.train_loss(beta).unwrap_or(f64::NAN);
     let validation = |epoch: &Epoch| epoch.validation_loss(beta);
     let y = Axis::of(telling(history).iter().flat_map(|epoch| [running(epoch), judged(epoch), validation(epoch)]));
     let chart = Chart { x: epochs(history), y, x_name: "epoch", y_name: "loss [nats a tile]" };
-    let says = "Reconstruction + beta x KL. The dashed line marks the epoch whose weights were kept.";
-    figure(html, "Loss", says, |html| {
+    let labels = if report.manifest.data.classes.is_some() { ", and what labels add" } else { "" };
+    let says = format!("Reconstruction + beta x KL{labels}. The dashed line marks the epoch whose weights were kept.");
+    figure(html, "Loss", &says, |html| {
         chart.draw(html, |html| {
             chart.line(html, over(history, running), &format!("{};stroke-dasharray:2 3", stroke(BLUE)));
             chart.line(html, over(history, judged), &stroke(BLUE));

@@ -3,6 +3,7 @@
 //! ```text
 //! html.rs     writes and escapes        figures.rs  charts of the history, the scores, the latent
 //! chart.rs    axes, lines, bars         words.rs    tables and sentences
+//! labels.rs   accuracy of the head
 //! samples.rs  the prior, decoded        gate.rs     what became of the version
 //! sealed.rs   the test split            ablation.rs what each option is worth
 //! seen.rs     what only the data can show           kept.rs  the same as files of the version
@@ -21,6 +22,7 @@ mod gate;
 mod html;
 mod kept;
 mod known;
+mod labels;
 mod map;
 mod samples;
 mod sealed;
@@ -168,7 +170,7 @@ fn body(html: &mut Html, report: &Report, (calibration, pictures, ablation): Mad
     section(html, diagnosis, |html| words::findings(html, report));
     section(html, course, |html| html.element("div", &[("class", "grid")], |html| draw_course(html, report)));
     section(html, latent, |html| html.element("div", &[("class", "grid")], |html| draw_latent(html, report)));
-    section(html, shown, |html| draw_pictures(html, pictures));
+    section(html, shown, |html| draw_pictures(html, pictures, report.spec));
     section(html, denoised, |html| denoising::draw(html, report, pictures.denoising.as_deref()));
     section(html, scores, |html| {
         html.words("p", &[], &figures::certificate(calibration));
@@ -201,6 +203,7 @@ fn draw_course(html: &mut Html, report: &Report) {
         );
         figures::gap(html, report, &says);
     }
+    labels::accuracy(html, report);
     figures::gradient(html, report);
     if !history.layers.is_empty() {
         figures::gradients(html, report);
@@ -233,16 +236,22 @@ fn picture(html: &mut Html, title: &str, says: &str, png: &[u8]) {
     });
 }
 
-fn draw_pictures(html: &mut Html, pictures: &Pictures) {
+fn draw_pictures(html: &mut Html, pictures: &Pictures, spec: &Spec) {
     if let Some(png) = &pictures.reconstructions {
         let says = "Validation tiles beside what the model makes of them, each stretched by its own percentiles.";
         picture(html, "Reconstructions", says, png);
     }
     match &pictures.samples {
         Some(png) => {
-            let says = "Latents drawn from independent standard normals, decoded. What looks like the instrument's frames says \
-                        that the posterior fills the prior.";
-            picture(html, "Samples from the prior", says, png);
+            let law = if spec.model.labels.as_ref().is_some_and(|labels| labels.prior) {
+                "the normals of the classes in turn"
+            } else {
+                "independent standard normals"
+            };
+            let says = format!(
+                "Latents drawn from {law}, decoded. What looks like the instrument's frames says that the posterior fills the prior."
+            );
+            picture(html, "Samples from the prior", &says, png);
         }
         None => words::missing(html, "An autoencoder without a prior has nothing to draw samples from."),
     }

@@ -12,8 +12,9 @@ use crate::denoise::compare::Denoising;
 use crate::denoise::fidelity::Fidelity;
 use crate::pipeline::Pipeline;
 use crate::store::{Anomalies, Event, FalseAlarms, Paired, Verdict, read_manifest};
+use crate::train::classes::Counts;
 use crate::train::fit::Epoch;
-use crate::train::judge::{Latent, Loss};
+use crate::train::judge::{Answers, Latent, Loss};
 use crate::train::seal::{Opening, Sealed, TestFigures};
 use seen::{SeenFrame, SeenTile};
 
@@ -39,7 +40,7 @@ fn manifest() -> Manifest {
     history.latent = Latent { kl: (0..16).map(|at| 3.0 / (at + 1) as f32).collect(), variance: vec![0.5; 15] };
     history.latent.variance.push(1e-4);
     for epoch in &mut history.epochs {
-        let train = Loss { nll: epoch.validation_nll - 0.3, kl: epoch.validation_kl, error: 0.8 };
+        let train = Loss { nll: epoch.validation_nll - 0.3, kl: epoch.validation_kl, error: 0.8, ..Loss::default() };
         let layers = (1..=6).map(|layer| f64::from(layer) * 0.2 * epoch.gradient_norm).collect();
         *epoch = Epoch {
             train_judged: Some(train),
@@ -204,6 +205,25 @@ fn what_a_version_does_not_keep_is_said() {
     }
     assert!(text.contains("converged: epoch 19"), "diagnosed anew");
     assert!(!text.contains("NaN"));
+}
+
+#[test]
+fn accuracy_is_shown_where_there_are_labels() {
+    let plain = made("digits", &manifest(), Some(&seen()));
+    assert!(!plain.contains("Accuracy"));
+    let mut manifest = manifest();
+    let answers = |accuracy| Answers { weight: 10.0, cross_entropy: 0.25, accuracy, known: 0.5 };
+    for epoch in &mut manifest.history.epochs {
+        epoch.validation_head = Some(answers(0.875));
+        epoch.train_judged = epoch.train_judged.map(|loss| Loss { head: Some(answers(0.9)), ..loss });
+    }
+    let names = ["cats", EVIL].map(String::from).to_vec();
+    manifest.data.classes = Some(Counts { names, frames: vec![1, 1], unlabelled: 1 });
+    let text = made("digits", &manifest, Some(&seen()));
+    for words in ["Accuracy", "87.50 % of the validation tiles", "0.250 nats", "50 % of them have a label"] {
+        assert!(text.contains(words), "{words}");
+    }
+    assert!(!text.contains("<script"));
 }
 
 #[test]
