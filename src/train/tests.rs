@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::data::{self, Labels, Sample, Samples};
 use super::*;
+use crate::components::Component;
 use crate::image::Limits;
 use crate::pipeline::Augment;
 use crate::train::symmetry::Symmetry;
@@ -174,7 +175,7 @@ fn labels_are_learnt_kept_and_not_mixed_with_others() {
     let mut pipeline = digits();
     pipeline.text = pipeline.text.replace("[32, 64]", "[8, 16]") + "\n[model.labels]\nhead = 10.0\nprior = true\n";
     pipeline.spec = toml::from_str(&pipeline.text).unwrap();
-    pipeline.spec.training.epochs = 4;
+    (pipeline.spec.training.epochs, pipeline.spec.training.batch_size) = (6, 32);
     (pipeline.spec.calibration.alpha, pipeline.spec.calibration.delta) = (0.1, 0.1);
     let models = tempfile::tempdir().unwrap();
     let fit = |pipeline: &Pipeline, samples: Samples, start: Option<&Path>| {
@@ -197,7 +198,7 @@ fn labels_are_learnt_kept_and_not_mixed_with_others() {
         (vec!["6".into(), "9".into()], vec![200, 200], 200)
     );
     let head = manifest.history.kept().unwrap().validation_head.unwrap();
-    assert!(head.accuracy > 0.95 && (0.5..0.8).contains(&head.known), "{head:?}");
+    assert!(head.accuracy > 0.9 && (0.4..0.9).contains(&head.known), "{head:?}");
     assert!(manifest.history.epochs[0].train_head > manifest.history.kept().unwrap().train_head);
     let folder = models.path().join("digits").join(&manifest.version);
     let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
@@ -209,10 +210,13 @@ fn labels_are_learnt_kept_and_not_mixed_with_others() {
     let fresh = Samples { labels: Default::default(), ..sixes_and_nines(620) };
     let prepared: Vec<&Prepared> = fresh.frames[600..].iter().map(|frame| &frame.prepared).collect();
     let examined = detector.examine(&prepared).unwrap();
-    assert!(examined.iter().all(|frame| frame.tiles[0].iter().take(2).all(|value| value.is_finite())));
+    assert!(examined.iter().all(|frame| frame.tiles[0][Component::LatentMahalanobis as usize].is_finite()));
+    let named = |frame: &crate::detector::Examined| detector.class_of(&frame.latents[0]).unwrap().unwrap().name;
+    let right = examined.iter().enumerate().filter(|(id, frame)| named(frame) == ["6", "9"][id % 2]).count();
+    assert!(right >= 18, "{right} of 20");
     pipeline.spec.training.epochs = 1;
     let warm = fit(&pipeline, sixes_and_nines(600), Some(&weights)).unwrap();
-    assert!(warm.history.kept().unwrap().validation_head.unwrap().accuracy > 0.95);
+    assert!(warm.history.kept().unwrap().validation_head.unwrap().accuracy > 0.9);
     let mut others = sixes_and_nines(600);
     others.labels.values_mut().filter(|label| *label == "9").for_each(|label| *label = "nine".into());
     let failure = fit(&pipeline, others, Some(&weights)).unwrap_err();
