@@ -115,6 +115,7 @@ fn frames(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec<
         None if args.anomalous.is_empty() => (samples.frames, Vec::new()),
         None => (samples.frames, load(&args.anomalous)?.frames),
         Some(path) => {
+            args.selection.named()?;
             let labels = Labels::read(path)?;
             labels.check(path, &samples.frames)?;
             let labelled = samples.frames.into_iter().filter(|sample| labels.of(sample).is_some());
