@@ -63,6 +63,9 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
     pipeline.spec.training.epochs = args.epochs.unwrap_or(pipeline.spec.training.epochs);
     pipeline.check()?;
+    if pipeline.spec.model.labels.take().is_some() {
+        tracing::warn!("options are compared without labels: [model.labels] is left out");
+    }
     let device = device::pick(args.device.as_deref().unwrap_or(&settings.device))?;
     let stop = interrupt::flag()?;
     let (normal, anomalous) = frames(args, &pipeline, settings)?;

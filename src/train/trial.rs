@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use super::classes::Classes;
 use super::data::Sample;
 use super::fit::{self, Event, tiles_of};
 use super::history::History;
@@ -26,7 +27,7 @@ pub struct Trial {
     pub calibration: Vec<usize>,
 }
 
-/// Fits a model and everything its score needs.
+/// Fits a model and everything its score needs, without labels.
 ///
 /// # Errors
 /// Those of [`super::train`].
@@ -40,9 +41,10 @@ pub fn trial(
     let spec = &pipeline.spec;
     let (parts, _) = part(frames, spec)?;
     let (train, validation) = (tiles_of(frames, &parts.train), tiles_of(frames, &parts.validation));
-    let mut model = Autoencoder::new(&spec.model, &spec.input, spec.training.seed, device)?;
-    let history = fit::fit(&mut model, frames, (&train, &validation), spec, stop, on)?;
+    let classes = Classes::default();
+    let mut model = Autoencoder::new(&spec.model.named(&[]), &spec.input, spec.training.seed, device)?;
+    let history = fit::fit(&mut model, (frames, &classes), (&train, &validation), spec, stop, on)?;
     let (parameters, sparsity) = (model.parameter_count(), model.sparsity()?);
-    let (detector, _) = freeze(model, frames, (&train, &parts.validation), pipeline)?;
+    let (detector, _) = freeze(model, (frames, &classes), (&train, &parts.validation), pipeline)?;
     Ok(Trial { history, parameters, sparsity, detector, calibration: parts.calibration })
 }
