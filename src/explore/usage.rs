@@ -3,6 +3,7 @@
 
 use crate::error::Result;
 use crate::model::Autoencoder;
+use crate::train::classes::Classes;
 use crate::train::data::Sample;
 use crate::train::fit::TileRef;
 use crate::train::judge::{Latent, judge};
@@ -21,7 +22,7 @@ pub fn usage(model: &mut Autoencoder, samples: &[Sample]) -> Result<Latent> {
         .flat_map(|sample| (0..samples[sample].prepared.tiles.len()).map(move |tile| TileRef { sample, tile }))
         .collect();
     let some: Vec<TileRef> = all.iter().step_by(all.len().div_ceil(MOST).max(1)).copied().collect();
-    Ok(judge(model, samples, &some, 1.0)?.1)
+    Ok(judge(model, (samples, &Classes::default()), &some, 1.0)?.1)
 }
 
 /// It in words, such as `3 of 4 units active, KL 5.1 nats (2.6 1.5 1.0 0.0)`; without KL where the encoder gives points.
