@@ -186,6 +186,7 @@ fn labels_are_learnt_kept_and_not_mixed_with_others() {
             start,
             test: seal::Given::default(),
             clean: None,
+            segmenter: None,
             models: models.path(),
             command: "anomalyd train".into(),
         };
