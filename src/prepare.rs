@@ -207,7 +207,8 @@ fn cut(width: usize, height: usize, input: &Input) -> Result<Vec<(usize, usize)>
     }
 }
 
-fn starts(length: usize, size: usize, stride: usize) -> Vec<usize> {
+/// Where tiles of this size and stride begin along a length of at least `size`; the last ends with it.
+pub fn starts(length: usize, size: usize, stride: usize) -> Vec<usize> {
     let last = length - size;
     let mut starts: Vec<usize> = (0..last).step_by(stride).collect();
     starts.push(last);

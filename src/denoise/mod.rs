@@ -10,6 +10,7 @@ pub mod compare;
 pub mod departures;
 pub mod fidelity;
 mod lesson;
+mod overlap;
 
 pub use lesson::{Pairs, fit};
 
@@ -25,9 +26,10 @@ use crate::model::graph::Shape;
 use crate::model::unet::unet;
 use crate::model::{FeedForward, Observation};
 use crate::pipeline::{self, ExtraNoise, Scaling, Spec};
-use crate::prepare::{Mosaic, Prepared};
+use crate::prepare::Prepared;
 use crate::store::Version;
 use crate::train::chain::History;
+use overlap::Overlap;
 
 /// Its weights in a version's folder.
 pub const WEIGHTS: &str = "denoiser.safetensors";
@@ -93,15 +95,15 @@ impl Denoiser {
         self.network.save(path, HashMap::new())
     }
 
-    /// The denoised frame, `[C, H, W]` in scaled units; overlapping tiles are averaged.
+    /// The denoised frame, `[C, H, W]` in scaled units; from tiles that overlap, whatever `input.tile` says.
     ///
     /// # Errors
     /// [`Kind::Internal`] when the device fails.
     pub fn apply(&self, frame: &Prepared) -> Result<Vec<f32>> {
         let image = frame.channels * self.size * self.size;
-        let mut mosaic = Mosaic::new(frame, self.size, frame.channels);
+        let mut whole = Overlap::new(frame, self.size);
         let mut x_hat = vec![0.0; image];
-        for corners in frame.tiles.chunks(BATCH) {
+        for corners in whole.corners().chunks(BATCH) {
             let mut x = vec![0.0; corners.len() * image];
             for (&corner, x) in corners.iter().zip(x.chunks_exact_mut(image)) {
                 frame.copy_tile(corner, self.size, x);
@@ -112,10 +114,10 @@ impl Denoiser {
                 if let Some(noisier) = self.noisier {
                     noisier.correct(x, &mut x_hat);
                 }
-                mosaic.add(corner, &x_hat);
+                whole.add(corner, &x_hat);
             }
         }
-        Ok(mosaic.finish())
+        Ok(whole.finish())
     }
 }
 
