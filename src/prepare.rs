@@ -33,6 +33,13 @@ impl Prepared {
             line.copy_from_slice(&self.pixels[start..start + size]);
         }
     }
+
+    /// The corner of the tile whose centre is nearest the frame's.
+    pub fn central(&self, size: usize) -> (usize, usize) {
+        let off = |start: usize, length: usize| (2 * start + size).abs_diff(length);
+        let distance = |&(x, y): &(usize, usize)| off(x, self.width).pow(2) + off(y, self.height).pow(2);
+        self.tiles.iter().copied().min_by_key(|corner| distance(corner)).unwrap_or_default()
+    }
 }
 
 /// Tiles put back in their places in a frame; where several cover a pixel, their mean.

@@ -11,6 +11,7 @@ mod integration {
     mod draw;
     mod drift;
     mod explore;
+    mod filters;
     mod labels;
     mod ledger;
     mod observe;

@@ -1,5 +1,7 @@
 //! `anomalyd inspect`: what is in a file, and what a pipeline makes of it.
 
+mod sight;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +12,7 @@ use serde::Serialize;
 use crate::error::{Failure, Kind, Result};
 use crate::image::{self, Depth, Frame, Limits, Rejection, npy};
 use crate::pipeline::{Input, Pipeline};
-use crate::prepare;
+use crate::prepare::{self, Prepared};
 use crate::report::names::source_name;
 use crate::settings::Settings;
 
@@ -29,21 +31,33 @@ pub struct Args {
     /// Write each frame as float32 NPY, in physical units, to `<stem>-<index>.npy` in this folder.
     #[arg(long, value_name = "DIR")]
     npy: Option<PathBuf>,
+    /// Draw what the pipeline's encoder sees of each frame, its central tile and the channels of `input.filters`, to
+    /// `<stem>-<index>.png` in this folder.
+    #[arg(long, value_name = "DIR", requires = "pipeline")]
+    png: Option<PathBuf>,
+}
+
+/// What is made of each frame besides the report.
+struct Wishes<'a> {
+    input: Option<&'a Input>,
+    npy: Option<&'a Path>,
+    png: Option<&'a Path>,
 }
 
 /// Runs `inspect`.
 ///
 /// # Errors
-/// [`Kind::Data`] when a file, or a frame of it, cannot be decoded; [`Kind::Io`] when an NPY file cannot be written.
+/// [`Kind::Data`] when a file, or a frame of it, cannot be decoded; [`Kind::Io`] when a file cannot be written.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let pipeline = args.pipeline.as_ref().map(|given| Pipeline::load(given, &settings.pipelines)).transpose()?;
     let input = pipeline.as_ref().map(|pipeline| &pipeline.spec.input);
-    if let Some(folder) = &args.npy {
+    let wishes = Wishes { input, npy: args.npy.as_deref(), png: args.png.as_deref() };
+    for folder in [wishes.npy, wishes.png].into_iter().flatten() {
         std::fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
     }
     let mut rejected = Vec::new();
     for path in &args.files {
-        let report = FileReport::of(path, &settings.limits, input, args.npy.as_deref())?;
+        let report = FileReport::of(path, &settings.limits, &wishes)?;
         let text = if args.json { json_line(&report)? } else { report.text() };
         if !write_out(&text)? {
             break;
@@ -104,6 +118,8 @@ struct FrameReport {
     prepared: Option<PreparedReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     npy: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    png: Option<PathBuf>,
 }
 
 /// Smallest, middle and largest finite value.
@@ -144,7 +160,7 @@ impl From<Rejection> for Refusal {
 }
 
 impl FileReport {
-    fn of(path: &Path, limits: &Limits, input: Option<&Input>, npy: Option<&Path>) -> Result<Self> {
+    fn of(path: &Path, limits: &Limits, wishes: &Wishes) -> Result<Self> {
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let mut report = Self {
             file: path.to_path_buf(),
@@ -160,21 +176,27 @@ impl FileReport {
             image::open(content, limits)
         });
         match opened {
-            Ok(file) => report.read_frames(file, input, npy)?,
+            Ok(file) => report.read_frames(file, wishes)?,
             Err(rejection) => report.rejection = Some(rejection.into()),
         }
         Ok(report)
     }
 
-    fn read_frames(&mut self, file: image::File, input: Option<&Input>, npy: Option<&Path>) -> Result<()> {
+    fn read_frames(&mut self, file: image::File, wishes: &Wishes) -> Result<()> {
         self.format = Some(file.format.as_str());
         for (index, frame) in file.frames.enumerate() {
             match frame {
                 Ok(frame) => {
-                    let written = npy.map(|folder| write_npy(folder, &self.file, &frame)).transpose()?;
                     let mut report = FrameReport::of(&frame);
-                    report.npy = written;
-                    report.prepared = input.map(|input| PreparedReport::of(frame, input));
+                    report.npy = wishes.npy.map(|folder| write_npy(folder, &self.file, &frame)).transpose()?;
+                    if let Some(input) = wishes.input {
+                        let prepared = prepare::prepare(frame, input);
+                        if let (Some(folder), Ok(prepared)) = (wishes.png, &prepared) {
+                            report.png =
+                                Some(sight::write(&beside(folder, &self.file, index, "png"), prepared, input)?);
+                        }
+                        report.prepared = Some(PreparedReport::of(prepared));
+                    }
                     self.frames.push(report);
                 }
                 Err(rejection) => {
@@ -215,6 +237,7 @@ impl FrameReport {
             exposure_s: frame.exposure_s,
             prepared: None,
             npy: None,
+            png: None,
         }
     }
 
@@ -226,7 +249,8 @@ impl FrameReport {
         text.extend(self.observed_at.map(|time| format!(", observed {}", time.to_rfc3339())));
         text.extend(self.exposure_s.map(|seconds| format!(", exposure {seconds} s")));
         text.extend(self.prepared.as_ref().map(|prepared| format!("\n    {prepared}")));
-        text.extend(self.npy.as_ref().map(|path| format!("\n    written: {}", source_name(path))));
+        let written = [&self.npy, &self.png].into_iter().flatten();
+        text.extend(written.map(|path| format!("\n    written: {}", source_name(path))));
         text
     }
 }
@@ -243,8 +267,8 @@ impl std::fmt::Display for PreparedReport {
 }
 
 impl PreparedReport {
-    fn of(frame: Frame, input: &Input) -> Self {
-        match prepare::prepare(frame, input) {
+    fn of(prepared: Result<Prepared, Rejection>) -> Self {
+        match prepared {
             Ok(prepared) => Self::Ready {
                 width: prepared.width,
                 height: prepared.height,
@@ -300,9 +324,14 @@ fn most(depth: Depth) -> Option<f32> {
     }
 }
 
-fn write_npy(folder: &Path, source: &Path, frame: &Frame) -> Result<PathBuf> {
+/// Where what is made of a frame goes.
+fn beside(folder: &Path, source: &Path, index: usize, ending: &str) -> PathBuf {
     let stem = source.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let path = folder.join(format!("{stem}-{}.npy", frame.index));
+    folder.join(format!("{stem}-{index}.{ending}"))
+}
+
+fn write_npy(folder: &Path, source: &Path, frame: &Frame) -> Result<PathBuf> {
+    let path = beside(folder, source, frame.index, "npy");
     let write = || npy::write(BufWriter::new(File::create(&path)?), frame);
     write().map_err(|error| Failure::io(&path, error))?;
     Ok(path)

@@ -7,6 +7,7 @@ pub mod animation;
 pub mod canvas;
 pub mod colour;
 pub mod contour;
+pub mod filters;
 pub mod panel;
 pub mod plot;
 pub mod png;

@@ -32,7 +32,7 @@ impl Still {
         let prepared = frame(&path, index, input, limits)?;
         let corner = match corner {
             Some(corner) => fitting(corner, &prepared, input, given)?,
-            None => central(&prepared, input.size),
+            None => prepared.central(input.size),
         };
         let mut pixels = vec![0.0; input.channels * input.size * input.size];
         prepared.copy_tile(corner, input.size, &mut pixels);
@@ -79,13 +79,6 @@ fn fitting((x, y): (usize, usize), frame: &Prepared, input: &Input, given: &str)
         format!("--tile {x},{y}: a tile of {size}x{size} there does not fit into {given}, {width}x{height} pixels");
     let (right, bottom) = (width.saturating_sub(size), height.saturating_sub(size));
     Err(Failure::new(Kind::Usage, message).hint(format!("its top-left corner may be at most {right},{bottom}")))
-}
-
-/// The tile whose centre is nearest the frame's.
-fn central(frame: &Prepared, size: usize) -> (usize, usize) {
-    let off = |start: usize, length: usize| (2 * start + size).abs_diff(length);
-    let distance = |&(x, y): &(usize, usize)| off(x, frame.width).pow(2) + off(y, frame.height).pow(2);
-    frame.tiles.iter().copied().min_by_key(|corner| distance(corner)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -114,6 +114,7 @@ pub fn train(
     model.save(&draft.weights(), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
     pictures::draw_history(&draft.folder, &job.pipeline.name, &history, spec.model.beta)?;
     pictures::draw_augmentation(&draft.folder, &job.pipeline.name, frames, &train, spec)?;
+    pictures::draw_filters(&draft.folder, &job.pipeline.name, frames, &train, spec)?;
     let taught = (frames.as_slice(), pairs.as_ref());
     let denoiser = denoise::fit(
         spec,

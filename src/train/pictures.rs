@@ -11,16 +11,19 @@ use crate::denoise::compare::{self, Denoising, Twin};
 use crate::detector::Detector;
 use crate::draw::Values;
 use crate::draw::colour::{BLUE, GREEN};
+use crate::draw::filters::{self, seen};
 use crate::draw::plot::{EpochPoint, loss_svg};
 use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail};
 use crate::error::{Failure, Result};
-use crate::pipeline::{ModelKind, Spec};
+use crate::pipeline::{Input, ModelKind, Spec};
 use crate::prepare::Prepared;
 
 /// Pairs on the contact sheet.
 const PAIRS: usize = 15;
 /// Tiles a transformation is shown on.
 const AUGMENTED: usize = 3;
+/// Tiles whose filter channels are shown.
+const FILTERED: usize = 3;
 
 /// Writes `loss.svg`.
 ///
@@ -124,6 +127,27 @@ pub fn draw_augmentation(folder: &Path, name: &str, frames: &[Sample], train: &[
         legend: vec![(BLUE, "as it is".into()), (GREEN, "transformed".into())],
     };
     write(&folder.join("augmentation.png"), &contact_sheet(&heading, &tiles, 2 * AUGMENTED))
+}
+
+/// Writes `filters.png`: training tiles, and what the encoder sees beside each. Nothing where it sees the tile alone.
+///
+/// # Errors
+/// [`crate::error::Kind::Io`] naming the file.
+pub fn draw_filters(folder: &Path, name: &str, frames: &[Sample], train: &[TileRef], spec: &Spec) -> Result<()> {
+    let Input { size, channels, filters, .. } = &spec.input;
+    if filters.is_empty() {
+        return Ok(());
+    }
+    let mut tiles = Vec::new();
+    for tile in evenly(train, FILTERED).iter().take(FILTERED) {
+        let Sample { prepared, source, index, .. } = &frames[tile.sample];
+        let mut pixels = vec![0.0; channels * size * size];
+        prepared.copy_tile(prepared.tiles[tile.tile], *size, &mut pixels);
+        let source = source.file_name().unwrap_or_default().to_string_lossy();
+        let values = Values { width: *size, height: *size, channels: *channels, pixels: &pixels };
+        tiles.extend(seen(values, vec![format!("{source} #{index}")], filters));
+    }
+    write(&folder.join("filters.png"), &filters::sheet(format!("{name}: what the encoder sees"), &tiles, filters))
 }
 
 /// The frame with a single tile of it left to do: another one each time, so that a sheet of large frames shows variety.

@@ -114,6 +114,7 @@ struct Pictures {
     reconstructions: Option<Vec<u8>>,
     augmentation: Option<Vec<u8>>,
     denoising: Option<Vec<u8>>,
+    filters: Option<Vec<u8>>,
     samples: Option<Vec<u8>>,
     segmentation: Option<Vec<u8>>,
 }
@@ -126,6 +127,7 @@ impl Pictures {
             reconstructions: read("reconstructions.png"),
             augmentation: read("augmentation.png"),
             denoising: read("denoising.png"),
+            filters: read("filters.png"),
             samples,
             segmentation: read(segment::SHEET),
         })
@@ -237,6 +239,11 @@ fn picture(html: &mut Html, title: &str, says: &str, png: &[u8]) {
 }
 
 fn draw_pictures(html: &mut Html, pictures: &Pictures, spec: &Spec) {
+    if let Some(png) = &pictures.filters {
+        let says = "Training tiles, and the gradient channels that the encoder sees beside them; the decoder gives back the \
+                    tile alone.";
+        picture(html, "What the encoder sees", says, png);
+    }
     if let Some(png) = &pictures.reconstructions {
         let says = "Validation tiles beside what the model makes of them, each stretched by its own percentiles.";
         picture(html, "Reconstructions", says, png);
