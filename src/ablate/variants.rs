@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::components::Component;
-use crate::pipeline::{Augment, Block, Downsample, Model, ModelKind, Norm, Pipeline, Spec, Upsample};
+use crate::pipeline::{Augment, Block, Downsample, Filter, Model, ModelKind, Norm, Pipeline, Spec, Upsample};
 
 /// Strengths that are tried beside none and the pipeline's own. AdamW's steps are about as long as the step size where the
 /// gradient keeps its sign: L1 takes this share of that away, so it empties weights whose gradient does so less clearly.
@@ -35,6 +35,8 @@ pub enum Choice {
     Upsample,
     /// `model.kind`.
     Kind,
+    /// `input.filters`, none and Sobel's.
+    Filters,
 }
 
 /// One option at one value, all else as in the pipeline.
@@ -140,6 +142,11 @@ fn values(spec: &Spec, option: Choice) -> Vec<(Variant, Spec)> {
         Choice::Kind => {
             for (name, kind) in [("dense", ModelKind::Dense), ("ae", ModelKind::Ae), ("vae", ModelKind::Vae)] {
                 add(name.into(), model.kind == kind, &|spec| spec.model.kind = kind);
+            }
+        }
+        Choice::Filters => {
+            for (name, filters) in [("none", vec![]), ("sobel", vec![Filter::Sobel])] {
+                add(name.into(), spec.input.filters == filters, &|spec| spec.input.filters = filters.clone());
             }
         }
     }
