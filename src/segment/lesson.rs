@@ -14,7 +14,7 @@ use crate::model::device::Device;
 use crate::model::masks::MaskLoss;
 use crate::pipeline::{self, Spec};
 use crate::segment::BATCH;
-use crate::stats::pixels::PixelTally;
+use crate::stats::pixels::{PixelTally, best_threshold};
 use crate::train::chain::{self as loops, Batch, Event, Goal, History, Judgement, Lesson, Plan};
 use crate::train::fit::{TileRef, evenly, tiles_of};
 
@@ -23,7 +23,8 @@ const JUDGED: usize = 1024;
 /// The threshold, should validation not have an anomalous pixel.
 const EVEN: f32 = 0.5;
 
-/// Fits a segmenter to masked frames; the threshold is that of the highest Dice coefficient on validation.
+/// Fits a segmenter to masked frames; the threshold is that of the highest Dice coefficient on validation,
+/// the mean over the kinds.
 ///
 /// # Errors
 /// See [`loops::fit`].
@@ -49,11 +50,12 @@ pub fn fit(
     let mut network = FeedForward::new(chain(spec, segmenter)?, training.seed, device)?;
     let history = loops::fit(&mut network, &plan, &lesson, stop, on)?;
     let mut fitted = Segmenter { network, size: spec.input.size, threshold: EVEN };
-    let mut tally = PixelTally::default();
+    let mut kinds: BTreeMap<&str, PixelTally> = BTreeMap::new();
     for &index in &parts.validation {
+        let tally = kinds.entry(&set.kinds[index]).or_default();
         tally.add(&fitted.apply(&set.frames[index].prepared)?, &set.masks[index]);
     }
-    fitted.threshold = tally.best_threshold().unwrap_or(EVEN);
+    fitted.threshold = best_threshold(kinds.values()).unwrap_or(EVEN);
     Ok((fitted, history))
 }
 

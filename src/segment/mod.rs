@@ -60,7 +60,8 @@ pub struct Record {
     pub sources: Vec<PathBuf>,
     /// Masked frames that it learnt from, that stopped it and gave the threshold, and that the figures are of.
     pub frames: [usize; 3],
-    /// From this probability on a pixel counts as anomalous: the highest Dice coefficient on validation.
+    /// From this probability on a pixel counts as anomalous: the highest Dice coefficient on validation, the mean over the
+    /// kinds.
     pub threshold: f32,
     /// Share of the held-out frames' normal pixels that it marks.
     pub false_pixels: f64,

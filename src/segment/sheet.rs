@@ -11,7 +11,7 @@ use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail};
 use crate::prepare::Prepared;
 use crate::segment::Mark;
 
-/// Frames of each kind that are shown.
+/// Frames of each kind that are shown, beside each other.
 const EACH: usize = 2;
 /// Side of the part of a frame that is shown, pixels.
 const CROP: usize = 128;
@@ -77,7 +77,7 @@ pub fn sheet(shown: &Shown, thresholds: [f32; 2]) -> Vec<u8> {
             (ORANGE, "by the residual".into()),
         ],
     };
-    contact_sheet(&heading, &tiles, 4)
+    contact_sheet(&heading, &tiles, EACH * 4)
 }
 
 fn row(tiles: &mut Vec<Tile>, set: &Masked, index: usize, maps: &[Vec<f32>; 2], thresholds: [f32; 2]) {

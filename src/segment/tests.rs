@@ -9,7 +9,7 @@ use crate::stats::pixels::PixelTally;
 use crate::train::data::Sample;
 
 const SIDE: usize = 16;
-const SEGMENTER: &str = "[segmenter]\nkind = \"unet\"\nwidths = [8, 16]\nnorm = \"none\"\nepochs = 40\nlearning_rate = 4e-3\nbatch_size = 8\n";
+const SEGMENTER: &str = "[segmenter]\nkind = \"unet\"\nwidths = [8, 16]\nnorm = \"none\"\nepochs = 40\nlearning_rate = 4e-3\nbatch_size = 8\ndice = 0.0\n";
 
 fn text(segmenter: &str) -> String {
     include_str!("../../pipelines/telescope.toml").to_string() + "\n" + segmenter
@@ -106,7 +106,7 @@ fn a_segmenter_that_cannot_be_is_refused_by_its_key() {
     assert!(refused("[8, 16]", "[8, 8, 8, 8, 8, 8, 8, 8]").contains("segmenter.widths"));
     assert!(refused("epochs = 40", "epochs = 0").contains("segmenter.epochs"));
     assert!(refused("epochs = 40", "epochs = 2\npositive_weight = 0").contains("segmenter.positive_weight"));
-    assert!(refused("epochs = 40", "epochs = 2\ndice = -1").contains("segmenter.dice"));
+    assert!(refused("dice = 0.0", "dice = -1.0").contains("segmenter.dice"));
 }
 
 #[test]

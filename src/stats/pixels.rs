@@ -85,23 +85,6 @@ impl PixelTally {
         Marked { right: sum(above, 0), wrong: sum(above, 1), missed: sum(below, 0) }
     }
 
-    /// The threshold of the highest Dice coefficient; `None` where no pixel is inside.
-    pub fn best_threshold(&self) -> Option<f32> {
-        let [inside, _] = self.pixels();
-        let mut best: Option<(f64, usize)> = None;
-        let mut marked = Marked { missed: inside, ..Marked::default() };
-        for (at, bin) in self.bins.iter().enumerate().rev().filter(|(_, bin)| bin[0] + bin[1] > 0) {
-            marked.right += bin[0];
-            marked.wrong += bin[1];
-            marked.missed -= bin[0];
-            let dice = marked.dice().unwrap_or(0.0);
-            if best.is_none_or(|(highest, _)| dice > highest) {
-                best = Some((dice, at));
-            }
-        }
-        best.filter(|_| inside > 0).map(|(_, at)| edge(at))
-    }
-
     /// The lowest threshold that marks at most this share of the pixels outside.
     pub fn threshold_of_false_rate(&self, rate: f64) -> f32 {
         let [_, outside] = self.pixels();
@@ -115,6 +98,31 @@ impl PixelTally {
         }
         0.0
     }
+}
+
+/// The threshold of the highest mean of the tallies' Dice coefficients, each counting the same however many pixels it has; `None`
+/// where none has a pixel inside.
+pub fn best_threshold<'a>(tallies: impl IntoIterator<Item = &'a PixelTally>) -> Option<f32> {
+    let mut marked: Vec<(&PixelTally, Marked)> = tallies
+        .into_iter()
+        .map(|tally| (tally, Marked { missed: tally.pixels()[0], ..Marked::default() }))
+        .filter(|(_, marked)| marked.missed > 0)
+        .collect();
+    let mut best: Option<(f64, usize)> = None;
+    for at in (0..BINS).rev() {
+        let mut sum = 0.0;
+        for (tally, marked) in &mut marked {
+            let [inside, outside] = tally.bins[at];
+            marked.right += inside;
+            marked.wrong += outside;
+            marked.missed -= inside;
+            sum += marked.dice().unwrap_or(0.0);
+        }
+        if sum > 0.0 && best.is_none_or(|(highest, _)| sum > highest) {
+            best = Some((sum, at));
+        }
+    }
+    best.map(|(_, at)| edge(at))
 }
 
 /// Negative scores and those that are no numbers count as 0.
@@ -186,7 +194,7 @@ mod tests {
         let [inside, outside] = tally.pixels();
         assert_eq!(right + missed, inside);
         assert!((0.009..=0.01).contains(&(wrong as f64 / outside as f64)), "{wrong} of {outside}");
-        let best = tally.best_threshold().unwrap();
+        let best = best_threshold([&tally]).unwrap();
         let dice = |threshold: f32| marked(threshold).dice().unwrap();
         assert!([0.5, 0.8, 0.95, 1.05, 1.3, 2.0].iter().all(|by| dice(best) >= dice(by * best)), "{best}");
     }
@@ -198,6 +206,23 @@ mod tests {
         assert_eq!((Marked::default().iou(), Marked::default().dice()), (None, None));
         let mut nothing = PixelTally::default();
         nothing.add(&[0.0, f32::NAN, -1.0], &[false; 3]);
-        assert_eq!((nothing.best_threshold(), nothing.marked(0.5)), (None, Marked::default()));
+        assert_eq!((best_threshold([&nothing]), nothing.marked(0.5)), (None, Marked::default()));
+    }
+
+    #[test]
+    fn what_is_small_has_the_same_say_as_what_is_large() {
+        let tally = |scores: &[f32], mask: &[bool], times: usize| {
+            let mut tally = PixelTally::default();
+            (0..times).for_each(|_| tally.add(scores, mask));
+            tally
+        };
+        // Of the large kind all is found from 2 on; of the small one nothing else is only from 4 on.
+        let large = tally(&[2.0, 4.0, 4.0, 4.0, 1.0], &[true, true, true, true, false], 1000);
+        let small = tally(&[4.0, 2.0, 2.0, 2.0, 2.0], &[true, false, false, false, false], 1);
+        assert_eq!(best_threshold([&large]), Some(2.0));
+        assert_eq!(best_threshold([&large, &small]), Some(4.0));
+        let mut both = large;
+        both.merge(&small);
+        assert_eq!(best_threshold([&both]), Some(2.0));
     }
 }

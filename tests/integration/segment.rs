@@ -39,6 +39,7 @@ norm = "group"
 epochs = 6
 batch_size = 8
 learning_rate = 1e-2
+dice = 0.0
 
 [score]
 components = ["peak_residual"]
