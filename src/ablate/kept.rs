@@ -2,6 +2,7 @@
 //!
 //! It is of a pipeline, not of a version, and says what it was run on: a reader holds that against the version.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -88,14 +89,25 @@ impl Basis {
 }
 
 /// What decides about weights and scores, by dotted key.
-fn keys(spec: &Spec) -> Result<std::collections::BTreeMap<String, String>> {
+fn keys(spec: &Spec) -> Result<BTreeMap<String, String>> {
     let fail = |error| Failure::new(Kind::Internal, format!("cannot compare pipelines: {error}"));
     let table = toml::Table::try_from(spec).map_err(fail)?;
-    let of = |section: &'static str| {
-        let inner = table.get(section).and_then(toml::Value::as_table).cloned().unwrap_or_default();
-        inner.into_iter().map(move |(key, value)| (format!("{section}.{key}"), value.to_string()))
-    };
-    Ok(["input", "model", "training", "score"].into_iter().flat_map(of).collect())
+    let mut keys = BTreeMap::new();
+    for section in ["input", "model", "training", "score"] {
+        table.get(section).into_iter().for_each(|value| flatten(section, value, &mut keys));
+    }
+    Ok(keys)
+}
+
+fn flatten(key: &str, value: &toml::Value, keys: &mut BTreeMap<String, String>) {
+    match value {
+        toml::Value::Table(table) => {
+            table.iter().for_each(|(inner, value)| flatten(&format!("{key}.{inner}"), value, keys));
+        }
+        other => {
+            keys.insert(key.to_string(), other.to_string());
+        }
+    }
 }
 
 impl Ablation {
@@ -202,11 +214,13 @@ pub(crate) mod tests {
         basis.training.seed += 1;
         assert_eq!(basis.differences(&manifest, &spec).unwrap(), Vec::<String>::new(), "a seed is of no weight");
         basis.training.epochs = 3;
+        basis.training.augment.flip_x = true;
         manifest.data.digest = "d2".into();
         let told = basis.differences(&manifest, &spec).unwrap();
-        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(told[1], "training.augment.flip_x = true, the version has false");
         assert!(
-            told[0].starts_with("other frames: 100") && told[1] == "training.epochs = 3, the version has 20",
+            told[0].starts_with("other frames: 100") && told[2] == "training.epochs = 3, the version has 20",
             "{told:?}"
         );
     }
