@@ -44,7 +44,7 @@ pub struct Args {
     /// Most epochs of each training [default: the pipeline's].
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Plot to write [default: <PIPELINE>-ablation.svg].
+    /// Plot to write [default: `PIPELINE-ablation.svg`].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// `auto`, `cpu` or `cuda:N` [default: the settings'].

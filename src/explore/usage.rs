@@ -44,8 +44,8 @@ mod tests {
 
     #[test]
     fn units_are_counted_and_their_divergence_is_written_from_the_largest() {
-        let latent = Latent { kl: vec![1.0, 0.0, 2.55, 1.5], variance: vec![0.5, 0.001, 0.9, 0.6] };
-        assert_eq!(words(&latent), "3 of 4 units active, KL 5.0 nats (2.55 1.50 1.00 0.00)");
+        let latent = Latent { kl: vec![1.0, 0.0, 2.5, 1.5], variance: vec![0.5, 0.001, 0.9, 0.6] };
+        assert_eq!(words(&latent), "3 of 4 units active, KL 5.0 nats (2.50 1.50 1.00 0.00)");
         assert_eq!(words(&Latent { kl: vec![], ..latent }), "3 of 4 units active");
         let many = words(&Latent { kl: vec![0.1; 20], variance: vec![0.5; 20] });
         assert!(many.ends_with("0.10 ...)") && many.matches("0.10").count() == WRITTEN, "{many}");
