@@ -1,26 +1,34 @@
 #!/usr/bin/env bash
 # What the gate makes of a poisoned retrain, a line a case: simulated detector frames, and what somebody put among them.
-#   benches/poisoned.sh WORK        ANOMALYD is the program; WORK gets frames, models and a JSON file a case
+#   benches/poisoned.sh WORK [SEED...]   ANOMALYD is the program; WORK gets frames, models and a JSON file a case
+# Honest retrains are the control. Anomalies are put into held-out frames; `known` cases have simulated ones.
 set -euo pipefail
-[ $# -eq 1 ] || { sed -n '2,3p' "$0" | cut -c3-; exit 2; }
-mkdir -p "$1"; work=$(realpath "$1")
+[ $# -ge 1 ] || { sed -n '2,4p' "$0" | cut -c3-; exit 2; }
+mkdir -p "$1"; work=$(realpath "$1"); shift
+seeds=("$@"); [ $# -gt 0 ] || seeds=(1)
 here=$(cd "$(dirname "$0")" && pwd)
 anomalyd=${ANOMALYD:-anomalyd}
-cd "$work"; rm -rf clean more odd mixed stars black known base models ./*.json
+pipeline="$here/pipelines/poisoned.toml"
+cd "$work"
 
 frames() { # FOLDER INSTRUMENT COUNT SEED SHARE_OF_ANOMALIES
   "$anomalyd" simulate "$2" --size 64 --count "$3" --seed "$4" --anomalies "$5" --split --out "$1" >/dev/null 2>>log
 }
-frames clean detector 1500 41 0
-frames more detector 1500 42 0
-frames odd detector 150 43 1
-frames stars telescope 1500 44 0
-frames known detector 400 45 1
-# The files of `more`, a tenth of them replaced by anomalies.
-mkdir mixed; find more/normal -type f | sort | head -1350 | xargs cp -t mixed
-find odd/anomalous -type f | sort | while read -r file; do cp "$file" "mixed/$(echo "$file" | tr / _)"; done
-# Nothing but black, each file with a word of its own: copies would count once.
-python3 - black 1500 <<'PYTHON'
+
+# The frames of one seed: the current version's own, more of them, anomalies, another instrument, and nothing but black.
+prepare() { # SEED
+  local seed=$1
+  rm -rf clean more odd mixed stars black known base models
+  frames clean detector 1500 "${seed}41" 0
+  frames more detector 1500 "${seed}42" 0
+  frames odd detector 150 "${seed}43" 1
+  frames stars telescope 1500 "${seed}44" 0
+  frames known detector 400 "${seed}45" 1
+  # The files of `more`, a tenth of them replaced by anomalies.
+  mkdir mixed; find more/normal -type f | sort | head -1350 | xargs cp -t mixed
+  find odd/anomalous -type f | sort | while read -r file; do cp "$file" "mixed/$(echo "$file" | tr / _)"; done
+  # Each file with a word of its own: copies would count once.
+  python3 - black 1500 <<'PYTHON'
 import os, struct, sys, zlib
 folder, count = sys.argv[1], int(sys.argv[2])
 os.makedirs(folder)
@@ -31,40 +39,55 @@ for number in range(count):
         file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 16, 0, 0, 0, 0))
                    + chunk(b"tEXt", b"Comment\0%d" % number) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
 PYTHON
+  "$anomalyd" --models base train "$pipeline" --seed "$seed" --data clean/normal >/dev/null 2>>log
+}
 
-pipeline="$here/pipelines/poisoned.toml"
-"$anomalyd" --models base train "$pipeline" --data clean/normal >/dev/null 2>>log
-
-try() { # CASE FLAGS...
-  local name=$1; shift
-  for anomalies in given injected; do
-    rm -rf models; cp -r base models
-    local known=(); [ "$anomalies" = injected ] || known=(--gate-anomalous known/anomalous)
-    "$anomalyd" --models models retrain "$pipeline" --json "$@" "${known[@]}" >"$name-$anomalies.json" 2>>log || echo '{}' >"$name-$anomalies.json"
-    python3 - "$name" "$anomalies" "$name-$anomalies.json" <<'PYTHON'
+try() { # CASE EXPECTED FLAGS...
+  local name=$1 expected=$2 file="$1-$seed.json"; shift 2
+  rm -rf models; cp -r base models
+  "$anomalyd" --models models --state state retrain "$pipeline" --json "$@" >"$file" 2>>log || echo '{}' >"$file"
+  python3 - "$name" "$seed" "$expected" "$file" <<'PYTHON'
 import json, sys
-name, anomalies, path = sys.argv[1:]
+name, seed, expected, path = sys.argv[1:]
 found = json.load(open(path)).get("promotion")
 if not found:
-    print(f"{name:<24} {anomalies:<9} not trained, see the log")
+    print(f"{name:<22} {seed:>4} not trained, see the log")
     sys.exit()
 verdict = found["verdict"]
-pair = lambda key, digits: "{:.{d}f} / {:.{d}f}".format(verdict[key]["candidate"], verdict[key]["current"], d=digits)
-alarms = verdict["false_alarms"]
-worse = [word for word, key in [("-ELBO", "negative_elbo"), ("AUROC", "auroc"), ("recall", "recall")] if verdict[key]["worse"]]
-worse += ["false alarms"] * alarms["outside"]
-print(f"{name:<24} {anomalies:<9} {found['event']:<9} {pair('negative_elbo', 1):>15} {pair('auroc', 4):>15} {pair('recall', 3):>13} "
-      f"{alarms['candidate']:>4} / {alarms['current']} of {alarms['frames']:<5} {', '.join(worse)}")
+def pair(figures, key, digits):
+    figure = figures[key]
+    return "-" if figure is None else "{:.{d}f} / {:.{d}f}".format(figure["candidate"], figure["current"], d=digits)
+def worse(figures):
+    said = [word for word, key in [("-ELBO", "negative_elbo"), ("AUROC", "auroc"), ("recall", "recall")]
+            if figures[key] and figures[key]["worse"]]
+    said += ["false alarms"] * figures["false_alarms"]["outside"] + ["unlike"] * figures.get("unlike", False)
+    return ", ".join(said) or "-"
+def line(start, origin, figures):
+    alarms = figures["false_alarms"]
+    print(f"{start:<38} {origin:<8} {pair(figures, 'negative_elbo', 1):>16} {pair(figures, 'auroc', 4):>15} "
+          f"{pair(figures, 'recall', 3):>13} {alarms['candidate']:>4} / {alarms['current']:<3} of {alarms['frames']:<4} {worse(figures)}")
+mark = "" if found["event"] == expected else " (!)"
+line(f"{name:<22} {seed:>4} {found['event']}{mark}", "own", verdict)
+for other in verdict["others"]:
+    line("", other["origin"].split("/work/")[-1].split("/")[-2 if other["origin"].endswith("normal") else -1], other)
 PYTHON
-  done
 }
-echo "candidate / current; worse: what the gate names"
-printf '%-24s %-9s %-9s %15s %15s %13s %-16s %s\n' case anomalies verdict -ELBO AUROC recall "false alarms" worse
-try other-seed --from scratch --seed 2 --data clean/normal
-try more-frames --data clean/normal more/normal
-try tenth-anomalous --data mixed
-try tenth-anomalous-scratch --from scratch --data mixed
-try all-black --data black
-try half-black --data clean/normal black
-try wrong-instrument --data stars/normal
-try half-wrong-instrument --data clean/normal stars/normal
+
+: >log; rm -f ./*.json
+echo "candidate / current, on the current version's own held-out frames and on those of each other folder; (!): not what was expected"
+printf '%-22s %4s %-10s %-8s %16s %15s %13s %-16s %s\n' case seed verdict frames -ELBO AUROC recall "false alarms" worse
+for seed in "${seeds[@]}"; do
+  prepare "$seed"
+  try honest-other-seed promoted --from scratch --seed "$((seed + 100))" --data clean/normal
+  try honest-warm promoted --data clean/normal
+  try honest-more-frames promoted --data clean/normal more/normal
+  try honest-more-known promoted --data clean/normal more/normal --gate-anomalous known/anomalous
+  try tenth-anomalous refused --data mixed
+  try tenth-beside refused --data clean/normal mixed
+  try tenth-scratch refused --from scratch --data clean/normal mixed
+  try tenth-known refused --data clean/normal mixed --gate-anomalous known/anomalous
+  try all-black refused --data black
+  try half-black refused --data clean/normal black
+  try wrong-instrument refused --data stars/normal
+  try half-wrong-instrument refused --data clean/normal stars/normal
+done

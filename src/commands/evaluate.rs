@@ -76,7 +76,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         seal::record(&folder, &mut manifest, evaluation.figures())?;
         report::renew(&settings.models, &pipeline.name, &manifest.version);
     }
-    evaluation.test_openings = manifest.data.test.map_or(Vec::new(), |test| test.openings);
+    evaluation.test_openings = manifest.data.test.map_or(Vec::new(), |test| test.looks());
     if let Some(folder) = &args.out {
         draw(folder, &evaluation, &normal, &anomalous)?;
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use indicatif::ProgressBar;
 
 use super::labelled::{Selection, select};
+use super::summary;
 use crate::error::Result;
 use crate::evidence;
 use crate::model::{Autoencoder, device};
@@ -60,6 +61,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         return Ok(());
     }
     println!("model                 {}", version.manifest.version);
+    print!("{}", summary::looks(&version.manifest));
     println!("tiles                 {}{}", found.tiles, if args.binarise { ", binarised" } else { "" });
     println!("reconstruction loss   {:.2} nats", found.reconstruction_nll);
     println!("KL                    {:.2} nats", found.kl);

@@ -124,7 +124,7 @@ pub fn for_test(samples: &Samples, paths: &[PathBuf], labels: Option<&Path>, als
         let path = labels.unwrap_or(Path::new("")).display();
         return Err(Failure::new(Kind::Data, format!("{path}: not one test frame has a label")));
     }
-    Ok(Given { frames, paths: paths.to_vec(), labels: labels.map(Path::to_path_buf) })
+    Ok(Given { frames, paths: paths.to_vec(), labels: labels.map(Path::to_path_buf), earlier: Vec::new() })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One file a subcommand: its arguments and what it does. Results go to stdout, everything else to stderr.
 
 pub mod ablate;
+mod candidate;
 mod cells;
 pub mod check;
 pub mod classify;
@@ -20,9 +21,12 @@ pub mod latent;
 pub mod ledger;
 pub mod man;
 pub mod masked;
+mod material;
 pub mod models;
 pub mod origin;
 pub mod overrides;
+mod past;
+mod progress;
 pub mod promotion;
 pub mod query;
 pub mod report;
@@ -32,6 +36,7 @@ pub mod show;
 pub mod simulate;
 pub mod status;
 mod steps;
+mod summary;
 pub mod train;
 pub mod watch;
 mod whereabouts;

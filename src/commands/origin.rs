@@ -1,12 +1,14 @@
 //! The normal frames that a version was made from, as far as they can still be found.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use super::labelled::{Selection, select};
 use crate::error::Result;
 use crate::image::Limits;
-use crate::pipeline::Input;
-use crate::store::Source;
+use crate::pipeline::{Input, Pipeline};
+use crate::settings::Settings;
+use crate::store::{self, FrameRow, Manifest, Source};
 use crate::train::data::{self, Samples};
 
 /// What was found of a version's data.
@@ -39,6 +41,72 @@ pub fn load(sources: &[Source], input: &Input, limits: &Limits) -> Result<Origin
     Ok(origin)
 }
 
+/// The frames that a version was made from but its sources do not hold: what the service had scored. Files that were moved between
+/// inbox and archives since are found there; a file that has changed is not used.
+///
+/// # Errors
+/// [`crate::error::Kind::Io`].
+pub fn load_scored(listed: &[FrameRow], manifest: &Manifest, pipeline: &Pipeline, limits: &Limits) -> Result<Samples> {
+    let sources = manifest.data.origin();
+    let held = |file: &Path| sources.iter().flat_map(|source| &source.paths).any(|path| file.starts_with(path));
+    let scored: Vec<&FrameRow> = listed.iter().filter(|row| !held(Path::new(&row.source))).collect();
+    let files: HashSet<PathBuf> = scored.iter().filter_map(|row| found(Path::new(&row.source), pipeline)).collect();
+    if files.is_empty() {
+        return Ok(Samples::default());
+    }
+    let wanted: HashSet<&str> = scored.iter().map(|row| row.digest.as_str()).collect();
+    let mut samples = data::load(&files.into_iter().collect::<Vec<_>>(), &pipeline.spec.input, limits)?;
+    samples.frames.retain(|sample| wanted.contains(sample.digest.to_hex().as_str()));
+    let missing = wanted.len() - samples.frames.len();
+    if missing > 0 {
+        tracing::warn!(missing, "scored frames that the version was made from are gone");
+    }
+    Ok(samples)
+}
+
+/// The folders between which the service moves the files of a pipeline.
+pub fn houses(pipeline: &Pipeline) -> impl Iterator<Item = &Path> {
+    let archives = pipeline.spec.after.archives().map(|(_, folder)| folder.as_path());
+    pipeline.spec.inbox.as_deref().into_iter().chain(archives)
+}
+
+/// Where a file is now.
+fn found(file: &Path, pipeline: &Pipeline) -> Option<PathBuf> {
+    let name = houses(pipeline).find_map(|house| file.strip_prefix(std::path::absolute(house).ok()?).ok());
+    let moved = name.into_iter().flat_map(|name| houses(pipeline).map(move |house| house.join(name)));
+    std::iter::once(file.to_path_buf()).chain(moved).find(|path| path.is_file())
+}
+
+/// The frames that a version was made from, without what cannot be read any more and without what was put into its folders since.
+pub fn own(folder: &Path, manifest: &Manifest, pipeline: &Pipeline, settings: &Settings) -> Samples {
+    let mut all = Samples::default();
+    let mut take = |loaded: Result<Origin>| match loaded {
+        Ok(origin) => {
+            for path in &origin.missing {
+                tracing::warn!(path = %path.display(), "data of the current version are gone");
+            }
+            merge(&mut all, origin.samples);
+        }
+        Err(failure) => tracing::warn!(error = failure.message, "data of the current version cannot be read"),
+    };
+    for source in manifest.data.origin() {
+        take(load(&[source], &pipeline.spec.input, &settings.limits));
+    }
+    match store::read_frames(folder) {
+        Ok(None) => {}
+        Ok(Some(listed)) => {
+            let scored = load_scored(&listed, manifest, pipeline, &settings.limits);
+            take(scored.map(|samples| Origin { samples, missing: Vec::new() }));
+            let known: HashSet<&str> = listed.iter().map(|row| row.digest.as_str()).collect();
+            all.frames.retain(|sample| known.contains(sample.digest.to_hex().as_str()));
+        }
+        Err(failure) => {
+            tracing::warn!(error = failure.message, "which frames the current version was made from is not known")
+        }
+    }
+    all
+}
+
 /// Puts frames to others.
 pub fn merge(all: &mut Samples, more: Samples) {
     all.frames.extend(more.frames);
@@ -48,11 +116,12 @@ pub fn merge(all: &mut Samples, more: Samples) {
 }
 
 /// What the manifest keeps of paths that were given.
-pub fn source(paths: &[PathBuf], selection: &Selection) -> Source {
+pub fn source(paths: &[PathBuf], selection: &Selection, clean: &[PathBuf]) -> Source {
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     Source {
         paths: paths.iter().map(absolute).collect(),
         labels: selection.labels.as_ref().map(absolute),
         normal_label: selection.normal_label.clone(),
+        clean: clean.iter().map(absolute).collect(),
     }
 }

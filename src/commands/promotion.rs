@@ -6,23 +6,22 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::evaluate::by_folder;
-use super::{origin, report};
+use super::material::Material;
+use super::{origin, past, report};
 use crate::error::Result;
-use crate::gate::{self, Held, Kinds};
+use crate::gate::{self, FEWEST, Held, Kinds};
 use crate::pipeline::{Pipeline, Promotion, Spec};
 use crate::score::Scorer;
 use crate::settings::Settings;
-use crate::store::{self, Event, Manifest, Shelf, Source, Verdict, Version};
+use crate::store::{self, Event, Manifest, Shelf, Verdict, Version};
 use crate::train::data::{self, Sample, Samples};
 use crate::train::seal::Given;
-
-/// Held-out frames, and those of the current version's own among them, below which nothing can be told.
-const FEWEST: usize = 20;
 
 /// What the gate is given.
 #[derive(Debug, Clone, clap::Args)]
 pub struct GateArgs {
-    /// Known anomalies for the gate; the folders in it name their kinds [default: anomalies put into held-out frames].
+    /// Known anomalies for the gate, besides those that people labelled; the folders in it name their kinds [default: where there
+    /// are fewer than twenty, anomalies are put into held-out frames].
     #[arg(long, num_args = 1.., value_name = "PATH")]
     pub gate_anomalous: Vec<PathBuf>,
 }
@@ -51,7 +50,7 @@ impl Rival {
     ///
     /// # Errors
     /// Those of reading groups.
-    pub fn find(pipeline: &Pipeline, samples: &Samples, test: &Given, settings: &Settings) -> Result<Option<Self>> {
+    pub fn find(pipeline: &Pipeline, material: &Material, settings: &Settings) -> Result<Option<Self>> {
         if store::current(&settings.models, &pipeline.name)?.is_none() {
             return Ok(None);
         }
@@ -70,14 +69,15 @@ impl Rival {
             }
         };
         let specs = [&pipeline.spec, &spec];
-        let own = own(&manifest.data.origin(), &pipeline.spec, settings);
-        let sealed: HashSet<&str> = test.frames.iter().map(|frame| frame.digest.as_str()).collect();
+        let folder = store::home(&settings.models, &pipeline.name).join(&manifest.version);
+        let own = origin::own(&folder, &manifest, pipeline, settings);
+        let sealed = sealed(&material.test);
         let side = |samples: &Samples| -> Result<Vec<Sample>> {
             let mut frames = gate::side_of_both(&samples.frames, specs)?;
             frames.retain(|frame| !sealed.contains(frame.digest.to_hex().as_str()));
             Ok(frames)
         };
-        let held = Held::new(side(samples)?, side(&own)?);
+        let held = Held::new(side(&own)?, material.by_origin(side(&material.samples)?));
         Ok(Some(Self { name: manifest.version, scorer, held }))
     }
 }
@@ -89,6 +89,31 @@ fn without_pictures(pipeline: &Pipeline) -> Pipeline {
     pipeline
 }
 
+/// The digests of what is sealed, hex.
+fn sealed(test: &Given) -> HashSet<&str> {
+    test.frames.iter().map(|frame| frame.digest.as_str()).collect()
+}
+
+/// Known anomalies: those that were given and those that people labelled, less what is sealed for test.
+///
+/// # Errors
+/// [`crate::error::Kind::Data`] for anomalies that cannot be read, [`crate::error::Kind::Io`].
+pub fn known(pipeline: &Pipeline, args: &GateArgs, test: &Given, settings: &Settings) -> Result<Kinds> {
+    let mut kinds = past::load_odd(pipeline, &crate::labels::read(&settings.state)?, settings)?;
+    if !args.gate_anomalous.is_empty() {
+        let samples = data::load(&args.gate_anomalous, &pipeline.spec.input, &settings.limits)?;
+        for (kind, samples) in by_folder(samples.frames, &args.gate_anomalous) {
+            kinds.entry(kind).or_default().extend(samples);
+        }
+    }
+    let (sealed, mut seen) = (sealed(test), HashSet::new());
+    for samples in kinds.values_mut() {
+        samples.retain(|sample| !sealed.contains(sample.digest.to_hex().as_str()) && seen.insert(sample.digest));
+    }
+    kinds.retain(|_, samples| !samples.is_empty());
+    Ok(kinds)
+}
+
 /// The pipeline as the version was trained with it.
 fn trained(pipeline: &Pipeline, version: &Version) -> Result<Spec> {
     let mut spec = Pipeline::parse(&pipeline.name, &pipeline.path, version.manifest.pipeline.clone())?.spec;
@@ -96,23 +121,6 @@ fn trained(pipeline: &Pipeline, version: &Version) -> Result<Spec> {
         spec.training = training.clone();
     }
     Ok(spec)
-}
-
-/// The current version's data; without what cannot be read any more.
-fn own(sources: &[Source], spec: &Spec, settings: &Settings) -> Samples {
-    let mut all = Samples::default();
-    for source in sources {
-        match origin::load(std::slice::from_ref(source), &spec.input, &settings.limits) {
-            Ok(origin) => {
-                for path in &origin.missing {
-                    tracing::warn!(path = %path.display(), "data of the current version are gone");
-                }
-                origin::merge(&mut all, origin.samples);
-            }
-            Err(failure) => tracing::warn!(error = failure.message, "data of the current version cannot be read"),
-        }
-    }
-    all
 }
 
 /// Promotes the version, keeps it, or has it wait; and records why.
@@ -123,12 +131,12 @@ pub fn settle(
     pipeline: &Pipeline,
     manifest: &Manifest,
     rival: Option<Rival>,
-    args: &GateArgs,
+    known: &Kinds,
     settings: &Settings,
 ) -> Result<Outcome> {
     let outcome = match rival {
         None => Outcome { event: Event::Promoted, reason: "the first version that fits".into(), verdict: None },
-        Some(rival) => pass(pipeline, manifest, rival, args, settings)?,
+        Some(rival) => pass(pipeline, manifest, rival, known, settings)?,
     };
     let shelf = Shelf::open(&settings.models, &pipeline.name)?;
     let Outcome { event, reason, verdict } = &outcome;
@@ -146,27 +154,25 @@ fn pass(
     pipeline: &Pipeline,
     manifest: &Manifest,
     mut rival: Rival,
-    args: &GateArgs,
+    known: &Kinds,
     settings: &Settings,
 ) -> Result<Outcome> {
     let waits = |reason: String, verdict| Ok(Outcome { event: Event::Waits, reason, verdict });
-    if rival.held.frames.len() < FEWEST {
-        let held = rival.held.frames.len();
+    if rival.held.count() < FEWEST {
+        let held = rival.held.count();
         return waits(format!("{held} held-out frames, {FEWEST} are needed to hold it against {}", rival.name), None);
     }
     let version = store::load_version(&settings.models, pipeline, &manifest.version)?;
     let mut candidate = Scorer::of(pipeline, version, &settings.device)?;
-    let given = given(pipeline, args, settings)?;
-    let verdict = gate::judge((&mut candidate, &mut rival.scorer), &rival.held, given.as_ref(), pipeline)?;
+    let verdict = gate::judge((&mut candidate, &mut rival.scorer), &rival.held, known, pipeline)?;
     let faults = verdict.faults();
     if !faults.is_empty() {
         return Ok(Outcome { event: Event::Refused, reason: faults.join("; "), verdict: Some(verdict) });
     }
     if verdict.frames_of_current < FEWEST {
         let reason = format!(
-            "as good as {} on its own data, but of the data of {} only {} held-out frames were found: whether it still knows \
-             them cannot be told",
-            rival.name, rival.name, verdict.frames_of_current
+            "of the data of {} only {} held-out frames were found: whether it still knows them cannot be told",
+            rival.name, verdict.frames_of_current
         );
         return waits(reason, Some(verdict));
     }
@@ -175,15 +181,6 @@ fn pass(
         Promotion::Auto => Ok(Outcome { event: Event::Promoted, reason: good, verdict: Some(verdict) }),
         Promotion::Manual => waits(format!("{good}; training.promote is manual"), Some(verdict)),
     }
-}
-
-/// Anomalies that were given.
-fn given(pipeline: &Pipeline, args: &GateArgs, settings: &Settings) -> Result<Option<Kinds>> {
-    if args.gate_anomalous.is_empty() {
-        return Ok(None);
-    }
-    let samples = data::load(&args.gate_anomalous, &pipeline.spec.input, &settings.limits)?;
-    Ok(Some(by_folder(samples.frames, &args.gate_anomalous)))
 }
 
 impl Outcome {

@@ -1,27 +1,23 @@
 //! `anomalyd retrain`: a candidate from the data of the current version, from what the service has scored since, or from folders.
 
-mod past;
-
 use std::collections::HashSet;
 use std::path::PathBuf;
 
 use chrono::NaiveDate;
 
+use super::candidate::MakeArgs;
 use super::labelled::Selection;
-use super::overrides::Overrides;
-use super::promotion::{self, GateArgs, Rival};
+use super::masked;
+use super::material::Material;
+use super::origin;
+use super::past;
 use super::whereabouts::digest_of;
-use super::{masked, origin, train};
 use crate::error::{Failure, Kind, Result};
-use crate::interrupt;
-use crate::labels::{self, NORMAL};
-use crate::model::device;
+use crate::labels::{self, Label, NORMAL};
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
-use crate::store::{self, Source};
-use crate::train::Job;
-use crate::train::data::Samples;
-use crate::train::seal::Given;
+use crate::store::{self, Manifest};
+use crate::train::seal;
 
 /// Arguments of `retrain`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +29,9 @@ pub struct Args {
     data: Vec<PathBuf>,
     #[command(flatten)]
     selection: Selection,
+    /// Clean twins of the images of --data, by file name, for the denoiser and the report.
+    #[arg(long, num_args = 1.., value_name = "PATH", requires = "data")]
+    clean: Vec<PathBuf>,
     /// Besides, the frames that the service has scored since that day (UTC) and not flagged, or that a person labelled normal,
     /// where their file still stands in the inbox or the archive.
     #[arg(long, value_name = "YYYY-MM-DD")]
@@ -45,15 +44,7 @@ pub struct Args {
     #[arg(long, num_args = 1.., value_name = "DIR")]
     masks: Vec<PathBuf>,
     #[command(flatten)]
-    overrides: Overrides,
-    #[command(flatten)]
-    gate: GateArgs,
-    /// `auto`, `cpu` or `cuda:N` [default: the settings'].
-    #[arg(long)]
-    device: Option<String>,
-    /// Print the manifest, and what became of the version, as JSON.
-    #[arg(long)]
-    json: bool,
+    make: MakeArgs,
 }
 
 /// Weights to start from.
@@ -70,80 +61,71 @@ enum From {
 /// # Errors
 /// [`Kind::Model`] where there is no current version to start from, [`Kind::Data`] for too few frames; those of `train`.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
-    let mut pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
-    args.overrides.apply(&mut pipeline)?;
-    args.selection.check(&pipeline)?;
-    let device = device::pick(args.device.as_deref().unwrap_or(&settings.device))?;
-    let stop = interrupt::flag()?;
+    let bench = args.make.bench(&args.pipeline, settings)?;
+    args.selection.check(&bench.pipeline)?;
     let start =
         match args.from {
-            From::Current => Some(store::load(&settings.models, &pipeline).map_err(|failure| Failure {
+            From::Current => Some(store::load(&settings.models, &bench.pipeline).map_err(|failure| Failure {
                 hint: Some("begin with fresh weights: --from scratch".into()),
                 ..failure
             })?),
             From::Scratch => None,
         };
-    let sources = sources(args, &pipeline, settings)?;
-    let (samples, given) = gather(args, &pipeline, &sources, settings)?;
-    tracing::info!(frames = samples.frames.len(), rejected = samples.rejected.len(), "data loaded");
-    let command = std::iter::once("anomalyd".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
-    let rival = Rival::find(&pipeline, &samples, &Given::default(), settings)?;
-    let job = Job {
-        pipeline: &pipeline,
-        given: &given,
-        sources: &sources,
-        start: start.as_ref().map(|version| version.weights.as_path()),
-        test: Given::default(),
-        clean: None,
-        segmenter: masked::learnt_or_carried(&args.masks, &pipeline, settings)?,
-        models: &settings.models,
-        command,
+    let mut material = gather(args, &bench.pipeline, settings)?;
+    material.segmenter = masked::learnt_or_carried(&args.masks, &bench.pipeline, settings)?;
+    bench.make(material, start.as_ref().map(|version| version.weights.as_path()))
+}
+
+/// The current version's folder and manifest.
+fn current(pipeline: &Pipeline, settings: &Settings) -> Result<Option<(PathBuf, Manifest)>> {
+    let Some(name) = store::current(&settings.models, &pipeline.name)? else { return Ok(None) };
+    let folder = store::home(&settings.models, &pipeline.name).join(name);
+    let manifest = store::read_manifest(&folder)?;
+    Ok(Some((folder, manifest)))
+}
+
+/// The frames, less those that a person found to be anomalous; what was sealed with the current version stays sealed.
+fn gather(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Material> {
+    let current = current(pipeline, settings)?;
+    let mut material = if args.data.is_empty() {
+        let (folder, manifest) = current.as_ref().ok_or_else(|| {
+            Failure::new(Kind::Model, format!("pipeline {} has no version whose data could be used", pipeline.name))
+                .hint("name folders of normal images with --data")
+        })?;
+        Material::of_version(folder, manifest, pipeline, settings)?
+    } else {
+        Material::of(&args.data, &args.selection, &args.clean, pipeline, settings)?
     };
-    let manifest = train::fit(&job, samples, device, &stop)?;
-    let outcome = promotion::settle(&pipeline, &manifest, rival, &args.gate, settings)?;
-    train::tell(&manifest, &outcome, &pipeline, settings, args.json)
-}
-
-/// The folders given, else what the current version was made from.
-fn sources(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Vec<Source>> {
-    if !args.data.is_empty() {
-        return Ok(vec![origin::source(&args.data, &args.selection)]);
+    if let Some((folder, manifest)) = &current {
+        material.test = seal::carried(folder, manifest)?;
     }
-    let current = store::current(&settings.models, &pipeline.name)?.ok_or_else(|| {
-        Failure::new(Kind::Model, format!("pipeline {} has no version whose data could be used", pipeline.name))
-            .hint("name folders of normal images with --data")
-    })?;
-    Ok(store::read_manifest(&store::home(&settings.models, &pipeline.name).join(current))?.data.origin())
-}
-
-/// The frames, less those that a person found to be anomalous; and what the manifest says of them.
-fn gather(
-    args: &Args,
-    pipeline: &Pipeline,
-    sources: &[Source],
-    settings: &Settings,
-) -> Result<(Samples, Vec<PathBuf>)> {
-    let origin::Origin { mut samples, missing } = origin::load(sources, &pipeline.spec.input, &settings.limits)?;
-    for path in &missing {
-        tracing::warn!(path = %path.display(), "missing, retraining without it");
-    }
-    let mut given: Vec<PathBuf> = sources.iter().flat_map(|source| source.paths.clone()).collect();
-    given.retain(|path| !missing.contains(path));
-    let labels = labels::read(&settings.state)?;
-    let own = labels.iter().filter(|label| label.pipeline == pipeline.name);
-    let (normal, odd): (Vec<_>, Vec<_>) = own.partition(|label| label.label == NORMAL);
-    if let Some(since) = args.since {
-        let past = past::load(pipeline, since, &normal, settings)?;
-        let (found, state) = (past.frames.len(), settings.state.display());
-        given.push(format!("{found} frames scored since {since} in {state}").into());
-        origin::merge(&mut samples, past);
-    }
-    let odd: HashSet<_> = odd.iter().filter_map(|label| digest_of(label)).collect();
-    samples.frames.retain(|sample| !odd.contains(&sample.digest));
-    if samples.frames.is_empty() {
-        let gone: Vec<String> = missing.iter().map(|path| path.display().to_string()).collect();
-        return Err(Failure::new(Kind::Data, format!("no frame to train on; missing: {}", gone.join(", ")))
+    heed(&mut material, args.since, pipeline, settings)?;
+    if material.samples.frames.is_empty() {
+        let gone: Vec<String> =
+            material.sources.iter().flat_map(|source| &source.paths).map(|path| path.display().to_string()).collect();
+        return Err(Failure::new(Kind::Data, format!("no frame to train on in {}", gone.join(", ")))
             .hint("name folders of normal images with --data, or take scored frames with --since"));
     }
-    Ok((samples, given))
+    Ok(material)
+}
+
+/// Takes in what the service has scored since a day, and does what people said of frames.
+fn heed(material: &mut Material, since: Option<NaiveDate>, pipeline: &Pipeline, settings: &Settings) -> Result<()> {
+    let labels = labels::read(&settings.state)?;
+    let (normal, odd): (Vec<_>, Vec<_>) =
+        labels.iter().filter(|label| label.pipeline == pipeline.name).partition(|label| label.label == NORMAL);
+    if let Some(since) = since {
+        let past = past::load(pipeline, since, &normal, settings)?;
+        let (found, state) = (past.frames.len(), settings.state.display());
+        material.given.push(format!("{found} frames scored since {since} in {state}").into());
+        let known: HashSet<_> = material.samples.frames.iter().map(|sample| sample.digest).collect();
+        let new = past.frames.iter().map(|sample| sample.digest).filter(|digest| !known.contains(digest));
+        material.scored.extend(new);
+        origin::merge(&mut material.samples, past);
+    }
+    let digest = |label: &&Label| digest_of(label);
+    material.vouched = normal.iter().filter_map(digest).collect();
+    let odd: HashSet<_> = odd.iter().filter_map(digest).collect();
+    material.samples.frames.retain(|sample| !odd.contains(&sample.digest));
+    Ok(())
 }

@@ -159,7 +159,7 @@ impl Decoder {
     /// Sends the frames of a content, unless that has been done.
     fn content(&mut self, job: Job, bytes: Vec<u8>, memory: &mut Permit) -> Result<Sent> {
         let digest = *blake3::hash(&bytes).as_bytes();
-        let key = (job.lane.number, digest);
+        let key = (job.lane.line_number, digest);
         let (file, ticket) = info(job, Some(digest));
         let path = file.name.as_os_str().as_bytes();
         // A name that has its row holds nobody else up.

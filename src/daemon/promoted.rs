@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::info;
 
@@ -17,8 +17,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Promoted {
     models: PathBuf,
     looked: Instant,
-    /// The version of each model and classifier that a reload was asked for: one that does not load is not tried again and again.
-    tried: HashMap<String, String>,
+    /// The version of each model and classifier that a reload was asked for, and when it was promoted: one that does not load is not
+    /// tried again and again, but once more when somebody promotes it anew.
+    tried: HashMap<String, (String, Option<SystemTime>)>,
 }
 
 impl Promoted {
@@ -47,11 +48,16 @@ impl Promoted {
         match store::current(&self.models, name) {
             // The way back from one that did not load: what was said of it holds no more.
             Ok(Some(current)) if Some(&*current) == runs => {
-                self.tried.remove(name).is_some_and(|tried| tried != current)
+                self.tried.remove(name).is_some_and(|(tried, _)| tried != current)
             }
-            Ok(Some(current)) if self.tried.get(name) != Some(&current) => {
-                info!(pipeline = name, runs = runs.unwrap_or("none"), current, "another version is promoted");
-                self.tried.insert(name.to_string(), current);
+            Ok(Some(current)) => {
+                let promotion = (current, store::promoted_at(&self.models, name));
+                if self.tried.get(name) == Some(&promotion) {
+                    return false;
+                }
+                let runs = runs.unwrap_or("none");
+                info!(pipeline = name, runs, current = promotion.0, "another version is promoted");
+                self.tried.insert(name.to_string(), promotion);
                 true
             }
             _ => false,

@@ -1,7 +1,9 @@
-//! The frames that a candidate and the current version are held against each other on: on calibration's side of both splits.
+//! The frames that a candidate and the current version are held against each other on: on calibration's side of both splits,
+//! those of the current version's own data apart from those of every other origin.
 
 use std::collections::HashSet;
 
+use super::FEWEST;
 use crate::error::Result;
 use crate::image::Limits;
 use crate::pipeline::Spec;
@@ -9,44 +11,58 @@ use crate::train::data::Sample;
 use crate::train::group::Groups;
 use crate::train::split::{split, split_groups};
 
-/// Most frames of the current version's data, and most others: enough for errors well below what matters.
+/// Most frames of the current version's data, and most of all other origins: enough for errors well below what matters.
 const MOST: usize = 1000;
 
-/// Held-out normal frames.
+/// Held-out normal frames, each once.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// Each once.
-    pub frames: Vec<HeldFrame>,
+    /// Of the data that the current version was made from.
+    pub own: Vec<Sample>,
+    /// Of `own`: it did not give the candidate's threshold.
+    pub fresh: Vec<bool>,
+    /// What else the candidate was made from.
+    pub others: Vec<Group>,
 }
 
-/// A held-out frame.
+/// Frames of one origin that the current version was not made from.
 #[derive(Debug)]
-pub struct HeldFrame {
-    /// The frame.
-    pub sample: Sample,
-    /// It is of the data that the current version was made from.
-    pub of_current: bool,
-    /// It did not give the candidate's threshold.
-    pub fresh: bool,
+pub struct Group {
+    /// The folder, or where else they are from.
+    pub origin: String,
+    /// A person said that they are normal, each of them.
+    pub vouched: bool,
+    /// The frames.
+    pub frames: Vec<Sample>,
 }
 
 impl Held {
-    /// Of the candidate's frames and of those of the current version, both on calibration's side of both splits already.
-    pub fn new(candidate: Vec<Sample>, current: Vec<Sample>) -> Self {
-        let known: HashSet<_> = candidate.iter().map(|sample| sample.digest).collect();
-        let own: HashSet<_> = current.iter().map(|sample| sample.digest).collect();
-        let mut frames = Vec::new();
-        let others = candidate.into_iter().filter(|sample| !own.contains(&sample.digest)).collect();
-        for (samples, of_current) in [(current, true), (others, false)] {
-            let held = |sample: Sample| HeldFrame { fresh: !known.contains(&sample.digest), of_current, sample };
-            frames.extend(some(samples).into_iter().map(held));
+    /// Of the current version's frames and of the candidate's by origin, all on calibration's side of both splits already.
+    pub fn new(own: Vec<Sample>, candidate: Vec<Group>) -> Self {
+        let known: HashSet<_> = candidate.iter().flat_map(|group| &group.frames).map(|sample| sample.digest).collect();
+        let mut seen: HashSet<_> = own.iter().map(|sample| sample.digest).collect();
+        let own = some(own, MOST);
+        let fresh = own.iter().map(|sample| !known.contains(&sample.digest)).collect();
+        let mut others = candidate;
+        for group in &mut others {
+            group.frames.retain(|sample| seen.insert(sample.digest));
         }
-        Self { frames }
+        others.retain(|group| !group.frames.is_empty());
+        let most = (MOST / others.len().max(1)).max(5 * FEWEST);
+        for group in &mut others {
+            group.frames = some(std::mem::take(&mut group.frames), most);
+        }
+        Self { own, fresh, others }
+    }
+
+    /// How many frames there are.
+    pub fn count(&self) -> usize {
+        self.own.len() + self.others.iter().map(|group| group.frames.len()).sum::<usize>()
     }
 }
 
-/// At most [`MOST`], each once, by digest: which ones does not depend on what they are.
-fn some(mut samples: Vec<Sample>) -> Vec<Sample> {
+/// At most so many, each once, by digest: which ones does not depend on what they are.
+fn some(mut samples: Vec<Sample>, most: usize) -> Vec<Sample> {
     samples.sort_by_key(|sample| {
         let mut key = *sample.digest.as_bytes();
         // The split goes by the beginning.
@@ -54,7 +70,7 @@ fn some(mut samples: Vec<Sample>) -> Vec<Sample> {
         key
     });
     samples.dedup_by_key(|sample| sample.digest);
-    samples.truncate(MOST);
+    samples.truncate(most);
     samples
 }
 

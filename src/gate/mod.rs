@@ -1,178 +1,218 @@
 //! The gate: a candidate against the current version, on normal frames that neither was trained on, and on anomalies.
 //!
 //! ```text
-//! data of both ─calibration side of both splits→ Held ─┬→ -ELBO, false alarms
-//!                                                      └→ half of them, anomalies put in ─┬→ AUROC, recall
-//!                                                         anomalies that were given ──────┘
+//! data of the current version ─┐ calibration side  ┌→ own ────┬→ -ELBO, false alarms
+//! data of the candidate ───────┴ of both splits ───┴→ others ─┘  half of them, anomalies put in ─┬→ AUROC, recall
+//!                                                    by origin    known anomalies ───────────────┘
 //! ```
-//! A difference that the frames' own scatter explains is none. Nor is one too small to matter, however many frames show it:
-//! the same pipeline with another seed must pass.
+//! Each origin is judged alone: what a candidate gains on new frames makes up for nothing that it loses on the current version's
+//! own, and the threshold of the current version says whether new frames are of the kind it was calibrated on. A tenth of anomalies
+//! among them, black frames and a wrong instrument are not; nor is an instrument that was changed on purpose, which is why a person
+//! may promote what the gate refuses.
+//!
+//! A difference that the frames' own scatter explains is none. Nor is one too small to matter, however many frames show it: the
+//! same pipeline with another seed must pass. `figures.rs` has the table of what is allowed.
 
+mod figures;
 mod held;
 mod look;
+mod scenes;
 
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Spec};
 use crate::score::Scorer;
-use crate::simulate::inject::{Injected, Range, inject};
-use crate::stats::metrics::clopper_pearson;
-use crate::stats::paired::{self, Difference, Ranked, deviation};
-use crate::store::{Anomalies, FalseAlarms, Paired, Verdict};
+use crate::stats::fisher::exceeds_by_chance;
+use crate::stats::two_sample::kolmogorov_smirnov;
+use crate::store::{Anomalies, FalseAlarms, Other, Paired, Verdict};
 use crate::train::data::Sample;
 
-pub use held::{Held, side_of_both};
+use figures::at_least;
+pub use held::{Group, Held, side_of_both};
 use look::{Seen, look};
+use scenes::{Scenes, SeenScenes, hurt};
 
-/// Standard errors that count as chance.
-const ERRORS: f64 = 2.0;
-/// Differences that do not matter: of `-ELBO` in standard deviations of the frames' own, of AUROC, of recall.
-const SMALL_ELBO: f64 = 0.05;
-const SMALL_AUROC: f64 = 0.01;
-const SMALL_RECALL: f64 = 0.1;
+/// Frames of an origin, and known anomalies, below which nothing can be told.
+pub const FEWEST: usize = 20;
 /// Frames that did not give the candidate's threshold from which its false alarms are judged by them alone.
 const FRESH: usize = 30;
-/// Two-sided confidence of the interval of the false-alarm rate: 99 % for its lower end.
-const CONFIDENCE: f64 = 0.98;
+
+/// What chance does as seldom counts as no chance.
+const SELDOM: f64 = 0.01;
+
+/// Distance of the distributions of two sets of scores from which one is of other frames, whatever the threshold says: black frames
+/// may well be under it.
+const FAR: f64 = 0.25;
 
 /// Anomalous frames, by kind.
 pub type Kinds = BTreeMap<String, Vec<Sample>>;
 
-/// Holds a candidate against the current version. `given` are anomalies; without any, they are put into held-out frames.
+/// Holds a candidate against the current version. `known` are anomalies; where they are fewer than [`FEWEST`], anomalies are put
+/// into held-out frames.
 ///
 /// # Errors
 /// [`crate::error::Kind::Internal`] when the device fails.
 pub fn judge(
     (candidate, current): (&mut Scorer, &mut Scorer),
     held: &Held,
-    given: Option<&Kinds>,
+    known: &Kinds,
     pipeline: &Pipeline,
 ) -> Result<Verdict> {
-    let (spec, alpha) = (&pipeline.spec, candidate.calibration().asked.alpha);
-    let frames: Vec<_> = held.frames.iter().map(|frame| &frame.sample.prepared).collect();
-    let mut both = [candidate, current];
-    let normal = [look(both[0], &frames, spec)?, look(both[1], &frames, spec)?];
-    let loss = |seen: &[Seen]| seen.iter().map(|seen| seen.loss).collect::<Vec<f64>>();
-    let losses = [loss(&normal[0]), loss(&normal[1])];
-    let negative_elbo = paired::means(&losses[0], &losses[1]).map(|difference| {
-        let tolerance = ERRORS * difference.standard_error + SMALL_ELBO * deviation(&losses[1]);
-        figure(difference, tolerance, difference.of - difference.against)
-    });
-    let (anomalies, scenes, judged) = match given {
-        Some(kinds) => (Anomalies::Given, given_scenes(kinds), vec![true; frames.len()]),
-        None => {
-            let hurt: Vec<bool> = held.frames.iter().map(|frame| frame.sample.digest.as_bytes()[24] % 2 == 1).collect();
-            (
-                Anomalies::Injected,
-                injected_scenes(held, &hurt, spec.input.clip),
-                hurt.iter().map(|hurt| !hurt).collect(),
-            )
-        }
-    };
-    let mut seen = Vec::new();
-    for scorer in &mut both {
-        seen.push(look_at_scenes(scorer, &scenes, spec)?);
+    let (alpha, name) = (candidate.calibration().asked.alpha, current.identity().model_version.clone());
+    let (calibration, threshold) = (current.calibration().scores().to_vec(), current.calibration().threshold());
+    let above = calibration.iter().filter(|&&score| score > threshold).count();
+    let count = known.values().map(Vec::len).sum::<usize>();
+    let mut bench = Bench { both: [candidate, current], spec: &pipeline.spec, known: None };
+    if count >= FEWEST {
+        bench.known = Some(Scenes::known(known).look(&mut bench.both, bench.spec)?);
     }
-    let rest = |of: usize| -> Vec<f64> {
-        normal[of].iter().zip(&judged).filter(|(_, judged)| **judged).map(|(seen, _)| seen.score).collect()
+    let own = bench.compare(&held.own)?;
+    let mut others = Vec::new();
+    for group in held.others.iter().filter(|group| group.frames.len() >= FEWEST) {
+        let vouched = group.vouched;
+        others.push(other(bench.compare(&group.frames)?, (&group.origin, vouched), (&calibration, above, alpha)));
+    }
+    let verdict = Verdict {
+        current: name,
+        frames: held.count(),
+        frames_of_current: held.own.len(),
+        negative_elbo: own.negative_elbo,
+        auroc: own.auroc,
+        recall: own.recall,
+        false_alarms: false_alarms(held, &own.normal, alpha),
+        anomalies: if bench.known.is_some() { Anomalies::Given } else { Anomalies::Injected },
+        kinds: own.kinds,
+        others,
+        not_judged: Vec::new(),
     };
-    let rest = [rest(0), rest(1)];
-    let scores = |of: usize| -> Vec<Vec<f64>> {
-        seen[of].iter().map(|scene| scene.iter().map(|(_, seen)| seen.score).collect()).collect()
-    };
-    let scores = [scores(0), scores(1)];
-    let ranked = |of: usize| Ranked { normal: &rest[of], anomalous: &scores[of] };
-    let auroc = paired::areas(ranked(0), ranked(1)).map(|difference| {
-        let tolerance = ERRORS * difference.standard_error + SMALL_AUROC;
-        figure(difference, tolerance, difference.against - difference.of)
-    });
-    let recalls = [recalls(&seen[0]), recalls(&seen[1])];
-    let recall = paired::means(&recalls[0], &recalls[1]).map(|difference| {
-        let tolerance = ERRORS * difference.standard_error + SMALL_RECALL;
-        figure(difference, tolerance, difference.against - difference.of)
-    });
-    Ok(Verdict {
-        current: both[1].identity().model_version.clone(),
-        frames: frames.len(),
-        frames_of_current: held.frames.iter().filter(|frame| frame.of_current).count(),
-        negative_elbo,
-        auroc,
-        recall,
-        false_alarms: false_alarms(held, [&normal[0], &normal[1]], alpha),
-        anomalies,
-        kinds: by_kind([&seen[0], &seen[1]], [&rest[0], &rest[1]]),
-    })
+    Ok(Verdict { not_judged: not_judged(&verdict, held, count), ..verdict })
 }
 
-/// A figure, and whether the candidate is worse by more than what is allowed.
-fn figure(difference: Difference, tolerance: f64, worse_by: f64) -> Paired {
-    let Difference { of, against, standard_error } = difference;
-    // What is no number is no better.
-    let worse = worse_by.is_nan() || worse_by > tolerance;
-    Paired { candidate: of, current: against, standard_error, tolerance, worse }
+/// Both versions, and what they make of the known anomalies.
+struct Bench<'a> {
+    both: [&'a mut Scorer; 2],
+    spec: &'a Spec,
+    known: Option<SeenScenes>,
 }
 
-/// Anomalous frames of one scene, each with its kind.
-type Scene = Vec<(String, crate::prepare::Prepared)>;
-
-fn given_scenes(kinds: &Kinds) -> Vec<Scene> {
-    let one = |kind: &String, sample: &Sample| vec![(kind.clone(), sample.prepared.clone())];
-    kinds.iter().flat_map(|(kind, samples)| samples.iter().map(move |sample| one(kind, sample))).collect()
+/// Frames of one origin under both versions.
+struct Compared {
+    normal: [Vec<Seen>; 2],
+    negative_elbo: Option<Paired>,
+    auroc: Option<Paired>,
+    recall: Option<Paired>,
+    kinds: BTreeMap<String, [f64; 2]>,
 }
 
-/// Of every frame to be hurt one copy a kind.
-fn injected_scenes(held: &Held, hurt: &[bool], clip: bool) -> Vec<Scene> {
-    let range = Range::of(&held.frames.iter().map(|frame| &frame.sample.prepared).collect::<Vec<_>>(), clip);
-    let scene = |sample: &Sample| -> Scene {
-        let mut head = [0; 8];
-        head.copy_from_slice(&sample.digest.as_bytes()[16..24]);
-        let seed = u64::from_be_bytes(head);
-        let copy = |kind: Injected| (kind.as_str().to_string(), inject(&sample.prepared, kind, range, seed));
-        Injected::ALL.into_iter().map(copy).collect()
-    };
-    held.frames.iter().zip(hurt).filter(|(_, hurt)| **hurt).map(|(frame, _)| scene(&frame.sample)).collect()
+impl Bench<'_> {
+    fn compare(&mut self, samples: &[Sample]) -> Result<Compared> {
+        let frames: Vec<_> = samples.iter().map(|sample| &sample.prepared).collect();
+        let [candidate, current] = &mut self.both;
+        let normal = [look(candidate, &frames, self.spec)?, look(current, &frames, self.spec)?];
+        let injected;
+        let scenes = match &self.known {
+            Some(known) => known,
+            None => {
+                injected = Scenes::injected(samples, self.spec.input.clip).look(&mut self.both, self.spec)?;
+                &injected
+            }
+        };
+        let scores = |of: usize| -> Vec<f64> {
+            let stands = |sample: &Sample| self.known.is_some() || !hurt(sample);
+            normal[of].iter().zip(samples).filter(|(_, sample)| stands(sample)).map(|(seen, _)| seen.score).collect()
+        };
+        let scores = [scores(0), scores(1)];
+        let scores = scores.each_ref().map(Vec::as_slice);
+        Ok(Compared {
+            negative_elbo: figures::negative_elbo(&normal),
+            auroc: figures::auroc(scores, scenes),
+            recall: figures::recall(&self.both, scenes),
+            kinds: scenes.by_kind(scores),
+            normal,
+        })
+    }
 }
 
-type SeenScene = Vec<(String, Seen)>;
-
-fn look_at_scenes(scorer: &mut Scorer, scenes: &[Scene], spec: &crate::pipeline::Spec) -> Result<Vec<SeenScene>> {
-    let frames: Vec<_> = scenes.iter().flatten().map(|(_, prepared)| prepared).collect();
-    let mut seen = look(scorer, &frames, spec)?.into_iter();
-    let named = |scene: &Scene| scene.iter().zip(&mut seen).map(|((kind, _), seen)| (kind.clone(), seen)).collect();
-    Ok(scenes.iter().map(named).collect())
-}
-
-/// Share of each scene's frames that are flagged.
-fn recalls(scenes: &[SeenScene]) -> Vec<f64> {
-    let share =
-        |scene: &SeenScene| scene.iter().filter(|(_, seen)| seen.flagged).count() as f64 / scene.len().max(1) as f64;
-    scenes.iter().map(share).collect()
-}
-
-/// By those that did not give the candidate's threshold, where there are enough.
-fn false_alarms(held: &Held, seen: [&[Seen]; 2], alpha: f64) -> FalseAlarms {
-    let fresh = held.frames.iter().filter(|frame| frame.fresh).count();
+/// False alarms on the current version's own frames: by those that did not give the candidate's threshold, where there are enough.
+fn false_alarms(held: &Held, normal: &[Vec<Seen>; 2], alpha: f64) -> FalseAlarms {
+    let fresh = held.fresh.iter().filter(|fresh| **fresh).count();
     let gave_threshold = fresh < FRESH;
-    let counts = |seen: &[Seen]| {
-        seen.iter().zip(&held.frames).filter(|(seen, frame)| seen.flagged && (gave_threshold || frame.fresh)).count()
+    let counted = |seen: &[Seen]| {
+        seen.iter().zip(&held.fresh).filter(|(seen, fresh)| seen.flagged && (gave_threshold || **fresh)).count()
     };
-    let frames = if gave_threshold { held.frames.len() } else { fresh };
-    let [candidate, current] = seen.map(counts);
-    let at_least = clopper_pearson(candidate, frames.max(1), CONFIDENCE).0;
+    let frames = if gave_threshold { held.own.len() } else { fresh };
+    let [candidate, current] = [counted(&normal[0]), counted(&normal[1])];
+    let at_least = at_least(candidate, frames);
     FalseAlarms { frames, gave_threshold, candidate, current, alpha, at_least, outside: at_least > alpha }
 }
 
-fn by_kind(seen: [&[SeenScene]; 2], normal: [&[f64]; 2]) -> BTreeMap<String, [f64; 2]> {
-    let mut kinds: BTreeMap<String, [Vec<f64>; 2]> = BTreeMap::new();
-    for (of, scenes) in seen.into_iter().enumerate() {
-        for (kind, seen) in scenes.iter().flatten() {
-            kinds.entry(kind.clone()).or_default()[of].push(seen.score);
-        }
+/// The verdict on frames that the current version was not made from. Were they like those that it was calibrated on, it would score
+/// both alike: few above the threshold, and about as many anywhere.
+fn other(
+    compared: Compared,
+    (origin, vouched): (&str, bool),
+    (calibration, above, alpha): (&[f64], usize, f64),
+) -> Other {
+    let calibrated = [above, calibration.len()];
+    let flagged = |of: usize| compared.normal[of].iter().filter(|seen| seen.flagged).count();
+    let (frames, candidate, current) = (compared.normal[0].len(), flagged(0), flagged(1));
+    let at_least = at_least(candidate, frames);
+    let p_value = exceeds_by_chance((current, frames), (calibrated[0], calibrated[1]));
+    let scores: Vec<f64> = compared.normal[1].iter().map(|seen| seen.score).collect();
+    let (distance, chance) =
+        kolmogorov_smirnov(&scores, calibration).map_or((0.0, 1.0), |ks| (ks.distance, ks.p_value));
+    let odd = p_value < SELDOM && current as f64 > alpha * frames as f64;
+    let unlike = odd || chance < SELDOM && distance > FAR;
+    Other {
+        origin: origin.to_string(),
+        vouched,
+        negative_elbo: compared.negative_elbo,
+        auroc: compared.auroc,
+        // What flags normal frames finds anomalies for nothing.
+        recall: compared.recall.filter(|_| !unlike),
+        false_alarms: FalseAlarms {
+            frames,
+            gave_threshold: true,
+            candidate,
+            current,
+            alpha,
+            at_least,
+            outside: at_least > alpha,
+        },
+        calibrated,
+        p_value,
+        distance,
+        unlike,
     }
-    let area = |of: usize, scores: &[Vec<f64>; 2]| crate::stats::metrics::auroc(normal[of], &scores[of]);
-    let both = |scores: [Vec<f64>; 2]| Some([area(0, &scores)?, area(1, &scores)?]);
-    kinds.into_iter().filter_map(|(kind, scores)| Some((kind, both(scores)?))).collect()
+}
+
+/// What the verdict cannot say, in words.
+fn not_judged(verdict: &Verdict, held: &Held, known: usize) -> Vec<String> {
+    let mut words = Vec::new();
+    let (current, own) = (&verdict.current, held.own.len());
+    if own < FEWEST {
+        words.push(format!(
+            "of the data of {current} only {own} held-out frames were found: whether the candidate still knows them"
+        ));
+    } else if verdict.false_alarms.gave_threshold {
+        words.push(format!(
+            "false alarms on the data of {current}: its held-out frames gave the candidate's threshold, so that the rate is low anyway"
+        ));
+    }
+    if (1..FEWEST).contains(&known) {
+        words.push(format!(
+            "recall of the {known} known anomalies: {FEWEST} are needed, so anomalies were put into frames"
+        ));
+    }
+    for Group { origin, frames, .. } in held.others.iter().filter(|group| group.frames.len() < FEWEST) {
+        words.push(format!("{origin}: {} held-out frames, {FEWEST} are needed", frames.len()));
+    }
+    for other in verdict.others.iter().filter(|other| other.unlike) {
+        let Other { origin, .. } = other;
+        words.push(format!("recall on {origin}: {current} flags too many of its normal frames"));
+    }
+    words
 }
 
 #[cfg(test)]

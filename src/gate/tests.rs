@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use super::figures::{ERRORS, figure};
 use super::*;
 use crate::pipeline::Scaling;
 use crate::prepare::Prepared;
+use crate::simulate::inject::Injected;
+use crate::stats::paired::Difference;
 use crate::store;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -25,30 +28,43 @@ fn ring(which: u32) -> Sample {
     Sample { source: "ring".into(), index: which as usize, digest, observed_at: None, prepared }
 }
 
-fn scorer(pipeline: &Pipeline, threshold: Option<f64>) -> Scorer {
+/// The shipped version with other calibration scores.
+fn calibrated(pipeline: &Pipeline, calibration: Vec<f64>) -> Scorer {
     let mut version = store::load(&Path::new(ROOT).join("models"), pipeline).unwrap();
-    if let Some(threshold) = threshold {
-        version.calibration = vec![threshold; 1000];
-    }
+    version.calibration = calibration;
     Scorer::of(pipeline, version, "cpu").unwrap()
 }
 
-fn held(count: u32) -> Held {
-    Held::new((0..count / 2).map(ring).collect(), (count / 2..count).map(ring).collect())
+fn scorer(pipeline: &Pipeline, threshold: f64) -> Scorer {
+    calibrated(pipeline, vec![threshold; 1000])
+}
+
+fn group(origin: &str, numbers: std::ops::Range<u32>) -> Group {
+    Group { origin: origin.into(), vouched: false, frames: numbers.map(ring).collect() }
+}
+
+/// A hundred frames of the current version's own, none of which gave the candidate's threshold, and a hundred others.
+fn held() -> Held {
+    Held::new((0..100).map(ring).collect(), vec![group("new", 100..200)])
 }
 
 #[test]
 fn a_version_is_as_good_as_itself() {
     let pipeline = Pipeline::load("digits", &Path::new(ROOT).join("pipelines")).unwrap();
-    // A threshold that these frames keep within: they are no digits of the calibration.
-    let (mut one, mut other) = (scorer(&pipeline, Some(1e6)), scorer(&pipeline, Some(1e6)));
-    let verdict = judge((&mut one, &mut other), &held(200), None, &pipeline).unwrap();
+    // Calibrated on other rings: they are no digits.
+    let rings: Vec<Sample> = (1000..1400).map(ring).collect();
+    let frames: Vec<&Prepared> = rings.iter().map(|ring| &ring.prepared).collect();
+    let seen = look(&mut scorer(&pipeline, 1e6), &frames, &pipeline.spec).unwrap();
+    let scores: Vec<f64> = seen.iter().map(|seen| seen.score).collect();
+    let (mut one, mut other) = (calibrated(&pipeline, scores.clone()), calibrated(&pipeline, scores));
+    let verdict = judge((&mut one, &mut other), &held(), &Kinds::new(), &pipeline).unwrap();
     assert_eq!(verdict.faults(), Vec::<String>::new());
     assert_eq!((verdict.frames, verdict.frames_of_current, verdict.false_alarms.frames), (200, 100, 100));
     let elbo = verdict.negative_elbo.unwrap();
     assert_eq!((elbo.candidate, elbo.standard_error), (elbo.current, 0.0));
     assert_eq!(verdict.kinds.len(), Injected::ALL.len());
     assert!(verdict.auroc.unwrap().candidate > 0.55, "{verdict:?}");
+    assert!((verdict.others.len(), verdict.others[0].unlike) == (1, false) && verdict.not_judged.is_empty());
     let text = toml::to_string(&verdict).unwrap();
     assert_eq!(toml::from_str::<Verdict>(&text).unwrap(), verdict);
 }
@@ -56,13 +72,38 @@ fn a_version_is_as_good_as_itself() {
 #[test]
 fn a_threshold_that_flags_everything_is_outside_the_certificate() {
     let pipeline = Pipeline::load("digits", &Path::new(ROOT).join("pipelines")).unwrap();
-    let (mut one, mut other) = (scorer(&pipeline, Some(-1.0)), scorer(&pipeline, Some(1e6)));
-    let verdict = judge((&mut one, &mut other), &held(200), None, &pipeline).unwrap();
+    let (mut one, mut other) = (scorer(&pipeline, -1.0), scorer(&pipeline, 1e6));
+    let verdict = judge((&mut one, &mut other), &held(), &Kinds::new(), &pipeline).unwrap();
     assert!(verdict.false_alarms.outside && verdict.false_alarms.candidate == 100);
-    assert!(verdict.faults().iter().any(|fault| fault.contains("false alarms")), "{:?}", verdict.faults());
-    // The other way round it finds nothing any more.
-    let verdict = judge((&mut other, &mut one), &held(200), None, &pipeline).unwrap();
+    assert!(verdict.faults().iter().any(|fault| fault.contains("100 false alarms in 100")), "{:?}", verdict.faults());
+    // The other way round it finds nothing any more, and the others are nothing that the current version knows.
+    let verdict = judge((&mut other, &mut one), &held(), &Kinds::new(), &pipeline).unwrap();
     assert!(verdict.recall.unwrap().worse && !verdict.false_alarms.outside);
+    assert!(verdict.others[0].unlike && verdict.others[0].recall.is_none());
+    assert!(verdict.faults().iter().any(|fault| fault.contains("on new") && fault.contains("anomalies among them")));
+    // A person's word for them is enough.
+    let vouched = Held { others: vec![Group { vouched: true, ..group("new", 100..200) }], ..held() };
+    let verdict = judge((&mut other, &mut one), &vouched, &Kinds::new(), &pipeline).unwrap();
+    assert!(verdict.others[0].unlike && verdict.faults().iter().all(|fault| !fault.contains("on new")));
+}
+
+#[test]
+fn known_anomalies_count_where_there_are_enough_and_what_is_not_judged_is_said() {
+    let pipeline = Pipeline::load("digits", &Path::new(ROOT).join("pipelines")).unwrap();
+    let (mut one, mut other) = (scorer(&pipeline, 1e6), scorer(&pipeline, 1e6));
+    // Its own frames are all the candidate's, too; there is next to nothing else.
+    let all = || vec![group("old", 0..60), group("few", 60..65)];
+    let held = || Held::new((0..60).map(ring).collect(), all());
+    let kinds = |count: u32| Kinds::from([("odd".to_string(), (500..500 + count).map(ring).collect())]);
+    let verdict = judge((&mut one, &mut other), &held(), &kinds(30), &pipeline).unwrap();
+    assert_eq!((verdict.anomalies, verdict.kinds.len()), (Anomalies::Given, 1));
+    assert!((verdict.auroc.unwrap().candidate - 0.5).abs() < 0.15, "they are as normal as the others");
+    assert!(verdict.false_alarms.gave_threshold && verdict.others.is_empty());
+    let said = verdict.not_judged.join("; ");
+    assert!(said.contains("false alarms on the data of") && said.contains("few: 5 held-out frames"), "{said}");
+    let verdict = judge((&mut one, &mut other), &held(), &kinds(3), &pipeline).unwrap();
+    assert_eq!((verdict.anomalies, verdict.kinds.len()), (Anomalies::Injected, Injected::ALL.len()));
+    assert!(verdict.not_judged.iter().any(|words| words.contains("3 known anomalies")), "{:?}", verdict.not_judged);
 }
 
 #[test]

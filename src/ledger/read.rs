@@ -64,7 +64,8 @@ impl Reader {
         self.run(|connection| scoring(connection, line, digest, path))
     }
 
-    /// The files that ended under the identities of a line; of a name's several contents, the last. Those of a rebuilt ledger are looked at once
+    /// The files that ended under the identities of a line; of a name's several contents, the last. What was merely seen counts where
+    /// the line itself has said something of it. Those of a rebuilt ledger are looked at once
     /// more, where they can be read.
     ///
     /// # Errors
@@ -79,7 +80,9 @@ impl Reader {
                  AND before.outcome = 'rejected'), {ctime}
                  FROM files JOIN batches ON batches.id = files.batch
                  WHERE files.identity IN (SELECT id FROM identities WHERE {lines} = ?1) AND batches.committed = 1 AND files.outcome NOT IN ('partial', 'refused')
-                 AND (files.inode <> 0 OR files.digest IS NULL) ORDER BY files.id",
+                 AND (files.outcome <> 'seen' OR files.digest IS NULL OR EXISTS (SELECT 1 FROM files AS said
+                 WHERE said.digest = files.digest AND said.identity IN (SELECT id FROM identities WHERE {lines} = ?1) AND said.path = files.path
+                 AND said.outcome <> 'seen')) AND (files.inode <> 0 OR files.digest IS NULL) ORDER BY files.id",
             ))?;
             let mut rows = query.query([line])?;
             let mut known = Known::default();

@@ -80,7 +80,8 @@ pub(super) fn scoring(connection: &Connection, line: i64, digest: &[u8; 32], pat
         );
         connection.prepare_cached(&sql)?.exists(params![&digest[..], line, path])
     };
-    if named("NOT IN ('partial', 'refused')")? {
+    // That it was seen again may be another line's word: of the version before, when each judges anew from now on.
+    if named("NOT IN ('partial', 'refused', 'seen')")? {
         return Ok(Scoring::Known);
     }
     let (done, frames): (bool, i64) = connection

@@ -218,6 +218,28 @@ fn a_ledger_without_times_of_change_is_read_as_it_is_and_brought_up() {
 }
 
 #[test]
+fn what_another_version_scored_and_this_one_saw_is_judged_anew_where_each_judges() {
+    let state = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(state.path()).unwrap();
+    let next = Identity { model_digest: "next".into(), ..identity() };
+    let ids = [identity(), next].map(|identity| ledger.identity("digits", &identity).unwrap());
+    assert_eq!(ids.map(|id| ledger.line("digits", id, false).unwrap()), [ids[0]; 2]);
+    for (id, outcome) in [(ids[0], Outcome::Scored), (ids[1], Outcome::Seen)] {
+        let files = [file(id, "a", 1, outcome, 1)];
+        let batch = ledger.prepare(&[], &files).unwrap();
+        ledger.commit(batch, &files).unwrap();
+    }
+    let stat = file(ids[0], "a", 1, Outcome::Scored, 1).stat;
+    let knows = |ledger: &mut Ledger, line: i64| {
+        let known = Reader::open(state.path()).unwrap().known(line).unwrap().contains(b"a", stat);
+        (known, ledger.scoring(line, &[1; 32], b"a").unwrap() == Scoring::Known)
+    };
+    assert_eq!(knows(&mut ledger, ids[0]), (true, true));
+    ledger.line("digits", ids[1], true).unwrap();
+    assert_eq!(knows(&mut ledger, ids[1]), (false, false));
+}
+
+#[test]
 fn a_file_that_cannot_be_read_costs_no_row_a_start() {
     let state = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(state.path()).unwrap();

@@ -3,7 +3,8 @@
 //! Scores to promises: [`conformal`] (p-values, certified thresholds), [`gpd`] and [`tail`] (what one component's value is
 //! worth, and estimates beyond the sample). Vectors to distances: [`gaussian`], [`tied`], [`knn`], [`regression`]; to maps: [`pca`], [`tsne`].
 //! Verdicts to figures: [`metrics`], [`classes`]; images to figures: [`fidelity`], [`pixels`]; samples to a verdict: [`two_sample`],
-//! [`paired`]. Statistics are in f64; only the products over many vectors are in f32.
+//! [`paired`], [`fisher`], and what a threshold owes to its draw: [`redraw`]. Statistics are in f64; only the products over many
+//! vectors are in f32.
 
 pub mod conformal;
 pub mod gpd;
@@ -19,9 +20,11 @@ pub mod tsne;
 
 pub mod classes;
 pub mod fidelity;
+pub mod fisher;
 pub mod metrics;
 pub mod paired;
 pub mod pixels;
+pub mod redraw;
 pub mod two_sample;
 
 mod beta;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 
+use super::frames::{self, FrameRow};
 use super::load::Fitted;
 use super::manifest::{Digests, Manifest};
 use super::staging::Staging;
@@ -52,11 +53,12 @@ impl Draft {
         self.path(WEIGHTS)
     }
 
-    /// Writes the distributions and the calibration.
+    /// Writes the distributions, the calibration, and which frames there were.
     ///
     /// # Errors
     /// [`Kind::Io`] naming the file.
-    pub fn write(&self, fitted: &Fitted, calibration: &[CalibrationRow]) -> Result<()> {
+    pub fn write(&self, fitted: &Fitted, calibration: &[CalibrationRow], rows: &[FrameRow]) -> Result<()> {
+        frames::write(&self.folder, rows)?;
         let bytes = rmp_serde::to_vec_named(fitted)
             .map_err(|error| Failure::new(Kind::Internal, format!("cannot serialise the distributions: {error}")))?;
         self.staging.write(REFERENCE, bytes)?;

@@ -96,6 +96,9 @@ pub struct Source {
     /// Labels that count as normal.
     #[serde(default)]
     pub normal_label: Vec<String>,
+    /// Clean twins of the frames, absolute paths: what the denoiser learnt from.
+    #[serde(default)]
+    pub clean: Vec<PathBuf>,
 }
 
 impl Data {

@@ -8,6 +8,7 @@
 //!                             reference.msgpack  distributions of normal tiles, tails
 //!                             calibration.parquet  one row a calibration frame
 //!                             validation.parquet  latent.parquet  the validation frames: for the page, and for who looks
+//!                             frames.parquet     one row a frame that it was made from: file, digest, what it was for
 //!                             loss.svg  reconstructions.png
 //!                             denoiser.safetensors  segmenter.safetensors  segmentation.png  where asked for
 //!                             report.html        the page: not of the version but about it, written anew as more is known
@@ -17,6 +18,7 @@
 //! versions in the same way, of a name of their own: see [`crate::classify::card`].
 
 mod draft;
+mod frames;
 mod history;
 mod load;
 mod manifest;
@@ -30,14 +32,15 @@ use std::path::{Path, PathBuf};
 use crate::error::{Failure, Result};
 
 pub use draft::{CalibrationRow, Draft};
+pub use frames::{FrameRow, Part, read as read_frames};
 pub use history::{Entry, Event, History};
 pub use load::{Fitted, Version, load, load_version, manifest as read_manifest};
 pub use manifest::{Data, Digests, Manifest, Source};
 pub use staging::Staging;
-pub use verdict::{Anomalies, FalseAlarms, Paired, Verdict};
+pub use verdict::{Anomalies, FalseAlarms, Other, Paired, Verdict};
 #[cfg(test)]
 pub(crate) use versions::tests::put as put_test_version;
-pub use versions::{Shelf, current, find, names, replace};
+pub use versions::{Shelf, current, find, names, promoted_at, replace};
 
 const MANIFEST: &str = "manifest.toml";
 const WEIGHTS: &str = "weights.safetensors";

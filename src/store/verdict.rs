@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// A candidate against the current version, on the same frames.
+/// A candidate against the current version, on the same frames: those of the current version's own data, and of every other origin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The version it was held against.
@@ -13,18 +13,50 @@ pub struct Verdict {
     pub frames: usize,
     /// Those of them that are of the current version's own data.
     pub frames_of_current: usize,
-    /// `-ELBO` of a frame, the mean of its tiles, in nats; the latent at its mean.
+    /// `-ELBO` of a frame of the current version's own data, the mean of its tiles, in nats; the latent at its mean.
     pub negative_elbo: Option<Paired>,
-    /// Area under the ROC curve, held-out frames against anomalies; with several kinds their mean.
+    /// Area under the ROC curve, those frames against anomalies; with several kinds their mean.
     pub auroc: Option<Paired>,
     /// Share of the anomalies above the certified threshold.
     pub recall: Option<Paired>,
-    /// Held-out frames above the certified threshold.
+    /// Those frames above the certified threshold.
     pub false_alarms: FalseAlarms,
     /// Where the anomalies are from.
     pub anomalies: Anomalies,
     /// By kind of anomaly: area under the ROC curve of the candidate, and of the current version.
     pub kinds: BTreeMap<String, [f64; 2]>,
+    /// The same on frames of other origins; none in verdicts that judged all frames together.
+    #[serde(default)]
+    pub others: Vec<Other>,
+    /// What could not be judged, and why.
+    #[serde(default)]
+    pub not_judged: Vec<String>,
+}
+
+/// Both versions on frames of an origin that the current one was not made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Other {
+    /// The folder, or where else they are from.
+    pub origin: String,
+    /// A person said of each that it is normal.
+    pub vouched: bool,
+    /// `-ELBO` of a frame.
+    pub negative_elbo: Option<Paired>,
+    /// Area under the ROC curve.
+    pub auroc: Option<Paired>,
+    /// Share of the anomalies flagged; none where the frames are unlike.
+    pub recall: Option<Paired>,
+    /// Frames above the certified threshold.
+    pub false_alarms: FalseAlarms,
+    /// Of the frames that the current version was calibrated on those above its threshold, and all of them.
+    pub calibrated: [usize; 2],
+    /// How often chance alone puts as many of these frames above it.
+    pub p_value: f64,
+    /// Largest difference of the distribution functions of the current version's scores, of these frames and of those.
+    pub distance: f64,
+    /// More than alpha of them lie above the threshold, which chance does seldom, or their scores are far from those: they are not
+    /// like those that it was calibrated on.
+    pub unlike: bool,
 }
 
 /// A figure of both.
@@ -71,58 +103,107 @@ pub enum Anomalies {
     Injected,
 }
 
+/// What a version is said to be worse in; the figures of one origin.
+struct On<'a> {
+    origin: String,
+    figures: [(&'static str, Option<Paired>, usize); 3],
+    alarms: &'a FalseAlarms,
+}
+
 impl Verdict {
     /// What is worse, in words; nothing where the candidate is as good or better.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut fault = |name: &str, figure: &Option<Paired>, digits: usize| {
-            if let Some(Paired { candidate, current, standard_error, tolerance, worse: true }) = figure {
-                faults.push(format!(
-                    "{name} {candidate:.digits$} against {current:.digits$} (difference {:+.digits$} +- {standard_error:.digits$}, \
-                     allowed {tolerance:.digits$})",
-                    candidate - current
-                ));
+        let mut faults = self.own().faults();
+        for other in &self.others {
+            if other.unlike && !other.vouched {
+                faults.push(self.unlike(other));
             }
-        };
-        fault("-ELBO", &self.negative_elbo, 2);
-        fault("AUROC", &self.auroc, 4);
-        fault("recall", &self.recall, 3);
-        let FalseAlarms { frames, candidate, alpha, at_least, outside, .. } = self.false_alarms;
-        if outside {
-            faults.push(format!(
-                "{candidate} false alarms in {frames} held-out frames: a rate of {at_least:.4} at least, certified is {alpha}"
-            ));
+            faults.extend(other.on().faults());
         }
         faults
+    }
+
+    fn own(&self) -> On<'_> {
+        let figures = [("-ELBO", self.negative_elbo, 2), ("AUROC", self.auroc, 4), ("recall", self.recall, 3)];
+        On { origin: format!("the data of {}", self.current), figures, alarms: &self.false_alarms }
+    }
+
+    fn unlike(&self, other: &Other) -> String {
+        let FalseAlarms { frames, current, alpha, .. } = other.false_alarms;
+        let [above, calibrated] = other.calibrated;
+        format!(
+            "on {}: {} flags {current} of {frames} frames, of those it was calibrated on {above} of {calibrated} (p {:.1e}, alpha \
+             {alpha}), and their scores are {:.2} apart: there are anomalies among them, or they are of something else, or the \
+             instrument has changed",
+            other.origin, self.current, other.p_value, other.distance
+        )
     }
 
     /// The figures for people, a line each.
     pub fn text(&self) -> String {
         let anomalies = match self.anomalies {
-            Anomalies::Given => "given anomalies",
+            Anomalies::Given => "known anomalies",
             Anomalies::Injected => "injected anomalies",
         };
-        let mut text = format!(
-            "gate         candidate against {} on {} held-out frames, {} of its own data\n",
-            self.current, self.frames, self.frames_of_current
-        );
-        for (name, figure, digits) in
-            [("-ELBO", &self.negative_elbo, 2), ("AUROC", &self.auroc, 4), ("recall", &self.recall, 3)]
-        {
+        let (current, frames, own) = (&self.current, self.frames, self.frames_of_current);
+        let mut text = format!("gate         candidate against {current} on {frames} held-out frames\n");
+        text.push_str(&format!("  {own} frames of its own data\n{}", self.own().text(anomalies)));
+        for other in &self.others {
+            let vouched = if other.vouched { ", called normal by a person" } else { "" };
+            text.push_str(&format!("  {} frames of {}{vouched}\n", other.false_alarms.frames, other.origin));
+            text.push_str(&other.on().text(anomalies));
+        }
+        self.not_judged.iter().for_each(|words| text.push_str(&format!("  not judged   {words}\n")));
+        text
+    }
+}
+
+impl Other {
+    fn on(&self) -> On<'_> {
+        let figures = [("-ELBO", self.negative_elbo, 2), ("AUROC", self.auroc, 4), ("recall", self.recall, 3)];
+        On { origin: self.origin.clone(), figures, alarms: &self.false_alarms }
+    }
+}
+
+impl On<'_> {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (name, figure, digits) in self.figures {
+            if let Some(Paired { candidate, current, standard_error, tolerance, worse: true }) = figure {
+                faults.push(format!(
+                    "on {}: {name} {candidate:.digits$} against {current:.digits$} (difference {:+.digits$} +- \
+                     {standard_error:.digits$}, allowed {tolerance:.digits$})",
+                    self.origin,
+                    candidate - current
+                ));
+            }
+        }
+        let FalseAlarms { frames, candidate, alpha, at_least, outside, .. } = *self.alarms;
+        if outside {
+            faults.push(format!(
+                "on {}: {candidate} false alarms in {frames} held-out frames, a rate of {at_least:.4} at least, certified is {alpha}",
+                self.origin
+            ));
+        }
+        faults
+    }
+
+    fn text(&self, anomalies: &str) -> String {
+        let mut text = String::new();
+        for (name, figure, digits) in self.figures {
             let Some(Paired { candidate, current, standard_error, tolerance, worse }) = figure else { continue };
             let of = if name == "-ELBO" { "nats a frame" } else { anomalies };
             text.push_str(&format!(
-                "  {name:<12} {candidate:.digits$} against {current:.digits$}: {:+.digits$} +- {standard_error:.digits$}, \
+                "    {name:<12} {candidate:.digits$} against {current:.digits$}: {:+.digits$} +- {standard_error:.digits$}, \
                  allowed {tolerance:.digits$}{} ({of})\n",
                 candidate - current,
-                if *worse { ", worse" } else { "" }
+                if worse { ", worse" } else { "" }
             ));
         }
-        let FalseAlarms { frames, gave_threshold, candidate, current, alpha, outside, .. } = self.false_alarms;
+        let FalseAlarms { frames, candidate, current, alpha, outside, .. } = *self.alarms;
+        let outside = if outside { ", outside the certificate" } else { "" };
         text.push_str(&format!(
-            "  false alarms {candidate} against {current} in {frames} frames{}, alpha {alpha}{}\n",
-            if gave_threshold { " that gave the threshold" } else { "" },
-            if outside { ", outside the certificate" } else { "" }
+            "    false alarms {candidate} against {current} in {frames} frames, alpha {alpha}{outside}\n"
         ));
         text
     }

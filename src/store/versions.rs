@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use chrono::{SubsecRound, Utc};
 
@@ -23,6 +24,11 @@ pub fn current(models: &Path, pipeline: &str) -> Result<Option<String>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::io(&path, error)),
     }
+}
+
+/// When the current version was promoted; `None` where that cannot be told.
+pub fn promoted_at(models: &Path, pipeline: &str) -> Option<SystemTime> {
+    fs::metadata(current_path(models, pipeline)).and_then(|found| found.modified()).ok()
 }
 
 pub(super) fn current_path(models: &Path, pipeline: &str) -> PathBuf {

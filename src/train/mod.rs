@@ -37,7 +37,7 @@ use crate::pipeline::Pipeline;
 use crate::prepare::Prepared;
 use crate::reference::{Reference, profiles};
 use crate::segment;
-use crate::store::{self, CalibrationRow, Data, Digests, Draft, Fitted, Manifest, Source};
+use crate::store::{self, CalibrationRow, Data, Digests, Draft, Fitted, FrameRow, Manifest, Part, Source};
 use classes::{Classes, Names};
 use data::{Sample, Samples};
 use fit::{Event, TileRef, evenly, tiles_of};
@@ -148,7 +148,7 @@ pub fn train(
     let symmetries = symmetry::examine(&mut detector, frames, &parts.validation, spec, threshold)?;
     let kept = parts.test.iter().map(|&index| TestFrame::new(&frames[index], seal::NORMAL));
     let test = seal::seal(&draft.folder, job.test.frames.iter().cloned().chain(kept).collect(), &job.test)?;
-    draft.write(&detector.fitted, &calibration)?;
+    draft.write(&detector.fitted, &calibration, &listed(frames, &parts))?;
     let mut manifest = Manifest {
         version: String::new(),
         created_at: Utc::now(),
@@ -209,6 +209,25 @@ fn classes_of(job: &Job, samples: &Samples) -> Result<Classes> {
     }
     let kept = job.start.map_or(Ok(Vec::new()), Autoencoder::classes_on_disk)?;
     Classes::of(samples, if kept.is_empty() { Names::Labels } else { Names::Kept(&kept) })
+}
+
+/// What each frame was for, in the order of the frames.
+fn listed(frames: &[Sample], parts: &Split) -> Vec<FrameRow> {
+    let each = [
+        (Part::Train, &parts.train),
+        (Part::Validation, &parts.validation),
+        (Part::Calibration, &parts.calibration),
+        (Part::Test, &parts.test),
+    ];
+    let mut of: Vec<(usize, Part)> =
+        each.into_iter().flat_map(|(part, indices)| indices.iter().map(move |&index| (index, part))).collect();
+    of.sort_by_key(|&(index, _)| index);
+    let row = |(index, part): (usize, Part)| {
+        let Sample { source, index: frame_index, digest, .. } = &frames[index];
+        let source = std::path::absolute(source).unwrap_or_else(|_| source.clone()).display().to_string();
+        FrameRow { source, frame_index: *frame_index as u32, digest: digest.to_hex().to_string(), part }
+    };
+    of.into_iter().map(row).collect()
 }
 
 /// Takes out frames of the nights or runs that were given for test.

@@ -58,6 +58,8 @@ pub struct Given {
     pub paths: Vec<PathBuf>,
     /// The file that labels them.
     pub labels: Option<PathBuf>,
+    /// Looks at their figures with earlier versions.
+    pub earlier: Vec<Opening>,
 }
 
 /// What the manifest says of the test split.
@@ -78,6 +80,16 @@ pub struct Sealed {
     /// Every look at its figures.
     #[serde(default)]
     pub openings: Vec<Opening>,
+    /// Looks at the figures of frames of it with earlier versions, which it was taken over from.
+    #[serde(default)]
+    pub earlier: Vec<Opening>,
+}
+
+impl Sealed {
+    /// Every look at figures of its frames, with whichever version; the oldest first.
+    pub fn looks(&self) -> Vec<Opening> {
+        self.earlier.iter().chain(&self.openings).cloned().collect()
+    }
 }
 
 /// A look at the figures of a test split.
@@ -87,6 +99,9 @@ pub struct Opening {
     pub at: DateTime<Utc>,
     /// Why it was opened once more; none the first time.
     pub why: Option<String>,
+    /// The earlier version it was opened with; none for the one whose manifest this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// What was seen; none where the evaluation did not end.
     pub figures: Option<TestFigures>,
 }
@@ -107,6 +122,9 @@ pub struct TestFigures {
 impl std::fmt::Display for Opening {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.at.format("%Y-%m-%d %H:%M:%S UTC"))?;
+        if let Some(version) = &self.version {
+            write!(f, ", with version {version}")?;
+        }
         match &self.why {
             Some(why) => write!(f, ", once more: {why}"),
             None => Ok(()),
@@ -144,6 +162,7 @@ pub fn seal(folder: &Path, mut frames: Vec<TestFrame>, given: &Given) -> Result<
         labels: given.labels.as_ref().map(shown),
         kinds,
         openings: Vec::new(),
+        earlier: given.earlier.clone(),
     }))
 }
 
@@ -173,6 +192,25 @@ pub fn load(folder: &Path, sealed: &Sealed, input: &Input, limits: &Limits) -> R
         kinds.entry(frame.kind).or_default().push(sample);
     }
     Ok(kinds)
+}
+
+/// What was sealed with a version, to be sealed with the next one as well: none of it may be trained on, wherever its files are
+/// now. Nothing where there is no test split.
+///
+/// # Errors
+/// [`Kind::Model`] when the list is not the one that was sealed.
+pub fn carried(folder: &Path, manifest: &Manifest) -> Result<Given> {
+    let Some(sealed) = &manifest.data.test else { return Ok(Given::default()) };
+    let named = |opening: Opening| {
+        let version = opening.version.clone().or_else(|| Some(manifest.version.clone()));
+        Opening { version, ..opening }
+    };
+    Ok(Given {
+        frames: read(folder, sealed)?,
+        paths: sealed.paths.iter().map(PathBuf::from).collect(),
+        labels: sealed.labels.as_ref().map(PathBuf::from),
+        earlier: sealed.looks().into_iter().map(named).collect(),
+    })
 }
 
 fn read(folder: &Path, sealed: &Sealed) -> Result<Vec<TestFrame>> {
@@ -216,7 +254,7 @@ pub fn opened(manifest: &Manifest, why: Option<&str>) -> Result<Permit> {
         }
         _ => {}
     }
-    openings.push(Opening { at: Utc::now(), why: why.map(str::to_string), figures: None });
+    openings.push(Opening { at: Utc::now(), why: why.map(str::to_string), version: None, figures: None });
     Ok(Permit(manifest))
 }
 

@@ -141,6 +141,7 @@ fn a_version_that_does_not_load_is_said_and_the_old_one_goes_on() {
     let house = house();
     let daemon = house.start();
     let weights = house.models.join("digits").join(SECOND).join("weights.safetensors");
+    let whole = fs::read(&weights).unwrap();
     fs::write(&weights, b"torn").unwrap();
     let refused = house.run(&["models", "promote", "digits", SECOND, "--reason", "a test"]);
     assert_eq!(refused.status.code(), Some(4), "a damaged version is not promoted");
@@ -154,4 +155,12 @@ fn a_version_that_does_not_load_is_said_and_the_old_one_goes_on() {
     assert_eq!(scored(&house)["a.png"], [FIRST]);
     promote(&house, FIRST);
     wait_until("the way back is seen", || held(&house).is_empty());
+    // Damaged once more, and promoted anew when it is mended.
+    fs::write(&weights, b"torn").unwrap();
+    fs::write(house.models.join("digits/current"), SECOND).unwrap();
+    wait_until("the reload is refused again", || held(&house).iter().any(|held| held["reason"] == "reload_failed"));
+    fs::write(&weights, whole).unwrap();
+    promote(&house, SECOND);
+    wait_until("it is taken", || held(&house).is_empty());
+    daemon.wait_for(&format!("digits@{SECOND}"));
 }

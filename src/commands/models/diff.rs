@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use super::{name_of, say, say_json};
 use crate::error::{Failure, Kind, Result};
-use crate::store::{self, Manifest};
+use crate::store::{self, History, Manifest, Verdict};
+
+/// Longest value in the text, characters: a digest fits.
+const WIDEST: usize = 68;
 
 /// Arguments of `models diff`.
 #[derive(Debug, clap::Args)]
@@ -45,16 +48,34 @@ pub fn run(args: &Args, models: &Path) -> Result<()> {
             Failure::new(Kind::Model, format!("{}: no version is current", home.display())).hint("name a second one")
         })?,
     };
-    let read = |version: &str| store::read_manifest(&home.join(version)).and_then(|manifest| keys(&manifest));
+    let history = History::read(&home)?;
+    let read = |version: &str| -> Result<BTreeMap<String, String>> {
+        let verdict = history.entries.iter().rev().find(|entry| entry.version == version && entry.verdict.is_some());
+        keys(&store::read_manifest(&home.join(version))?, verdict.and_then(|entry| entry.verdict.as_ref()))
+    };
     let changes = changes(&read(&old)?, &read(&new)?);
     if args.json {
         return say_json(&changes);
     }
-    say(&text(&changes, &old, &new))
+    let mut told = text(&changes, &old, &new);
+    if let Some([of_old, of_new, both]) = common(&home, &old, &new)? {
+        told.push_str(&format!("{of_old} frames and {of_new}, {both} of them the same\n"));
+    }
+    say(&told)
 }
 
-/// The values of a manifest by dotted key: of its epochs the chosen one, of the pipeline file its keys.
-fn keys(manifest: &Manifest) -> Result<BTreeMap<String, String>> {
+/// How many frames each version was made from, and how many both were; `None` where one did not record them.
+fn common(home: &Path, old: &str, new: &str) -> Result<Option<[usize; 3]>> {
+    let frames = |version: &str| -> Result<Option<BTreeSet<String>>> {
+        let rows = store::read_frames(&home.join(version))?;
+        Ok(rows.map(|rows| rows.into_iter().map(|row| row.digest).collect()))
+    };
+    let (Some(old), Some(new)) = (frames(old)?, frames(new)?) else { return Ok(None) };
+    Ok(Some([old.len(), new.len(), old.intersection(&new).count()]))
+}
+
+/// The values of a manifest by dotted key: of its epochs the chosen one, of the pipeline file its keys; and what the gate found.
+fn keys(manifest: &Manifest, verdict: Option<&Verdict>) -> Result<BTreeMap<String, String>> {
     let fail = |error: &dyn std::fmt::Display| Failure::new(Kind::Model, format!("{}: {error}", manifest.version));
     let mut table = toml::Table::try_from(manifest).map_err(|error| fail(&error))?;
     let pipeline: toml::Table = toml::from_str(&manifest.pipeline).map_err(|error| fail(&error))?;
@@ -65,6 +86,9 @@ fn keys(manifest: &Manifest) -> Result<BTreeMap<String, String>> {
         let epochs = i64::try_from(manifest.history.epochs.len()).unwrap_or(i64::MAX);
         history.insert("best_epoch".into(), best);
         history.insert("epochs".into(), epochs.into());
+    }
+    if let Some(verdict) = verdict {
+        table.insert("gate".into(), toml::Value::try_from(verdict).map_err(|error| fail(&error))?);
     }
     let mut keys = BTreeMap::new();
     flatten("", &toml::Value::Table(table), &mut keys);
@@ -92,9 +116,17 @@ fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Ve
     all.into_iter().filter(change).map(told).collect()
 }
 
+/// Lists of many numbers are in the JSON.
+fn shortened(value: &str) -> String {
+    if value.chars().count() <= WIDEST {
+        return value.to_string();
+    }
+    value.chars().take(WIDEST - 1).chain(['…']).collect()
+}
+
 fn text(changes: &[Change], old: &str, new: &str) -> String {
     let widest = changes.iter().map(|change| change.key.len()).max().unwrap_or(0).max(3);
-    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
+    let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "-".into(), shortened);
     let mut text = format!("{:<widest$}  {old}  ->  {new}\n", "key");
     for change in changes {
         text.push_str(&format!("{:<widest$}  {}  ->  {}\n", change.key, shown(&change.old), shown(&change.new)));
@@ -111,11 +143,11 @@ mod tests {
         let text = include_str!("../../../models/digits/0001-f8934809/manifest.toml");
         let old: Manifest = toml::from_str(text).unwrap();
         let mut new = old.clone();
-        assert_eq!(changes(&keys(&old).unwrap(), &keys(&new).unwrap()), []);
+        assert_eq!(changes(&keys(&old, None).unwrap(), &keys(&new, None).unwrap()), []);
         new.pipeline = old.pipeline.replace("epochs = 20", "epochs = 30\ntiles_per_epoch = 5");
         new.data.frames = 7;
         new.history.best = 1;
-        let found = changes(&keys(&old).unwrap(), &keys(&new).unwrap());
+        let found = changes(&keys(&old, None).unwrap(), &keys(&new, None).unwrap());
         let find = |key: &str| found.iter().find(|change| change.key == key).unwrap();
         assert_eq!(find("pipeline.training.epochs").new.as_deref(), Some("30"));
         assert_eq!(find("pipeline.training.tiles_per_epoch").old, None);

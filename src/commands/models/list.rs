@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{name_of, say, say_json};
 use crate::error::{Failure, Kind, Result};
 use crate::store::{self, Event, History, Manifest};
+use crate::train::seal::Opening;
 
 /// Arguments of `models list`.
 #[derive(Debug, clap::Args)]
@@ -90,6 +91,8 @@ struct Facts {
     validation_kl: Option<f64>,
     active_units: Option<usize>,
     data: Vec<String>,
+    /// Looks at the figures of its test split.
+    test_openings: Vec<Opening>,
 }
 
 /// Runs `models list`.
@@ -144,6 +147,7 @@ fn facts(manifest: Manifest) -> Facts {
         validation_kl: best.map(|epoch| epoch.validation_kl),
         active_units: best.map(|epoch| epoch.active_units),
         data: manifest.data.given,
+        test_openings: manifest.data.test.map_or(Vec::new(), |test| test.looks()),
     }
 }
 
@@ -174,6 +178,9 @@ fn row(line: &Line) -> String {
             format!("  {version:<14} {status:<9}  {made:<16} {frames:>8} {calibration:>11} {nll:>9} {kl:>7}  {data}\n")
         }
     };
+    for look in line.facts.iter().flat_map(|facts| &facts.test_openings) {
+        let _ = writeln!(text, "  {:<14} test split opened {look}", "");
+    }
     if let Some(reason) = &line.reason {
         let _ = writeln!(text, "  {:<14} {reason}", "");
     }

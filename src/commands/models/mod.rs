@@ -1,6 +1,7 @@
 //! `anomalyd models`: the versions of the models, and which one is in use.
 
 mod diff;
+mod judge;
 mod list;
 mod prune;
 mod show;
@@ -31,6 +32,8 @@ enum Command {
     Show(show::Args),
     /// What two versions differ in: pipeline, data, figures, digests.
     Diff(diff::Args),
+    /// Take a candidate through the gate once more, with the anomalies and labels that are known now.
+    Judge(judge::Args),
     /// Make a version the current one.
     Promote(Promote),
     /// Go back to the version that was promoted before the current one.
@@ -77,6 +80,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         Command::List(args) => list::run(args, models),
         Command::Show(args) => show::run(args, models),
         Command::Diff(args) => diff::run(args, models),
+        Command::Judge(args) => judge::run(args, settings),
         Command::Promote(args) => promote(args, models),
         Command::Rollback(args) => roll_back(args, models),
         Command::Prune(args) => prune::run(args, settings),

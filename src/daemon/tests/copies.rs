@@ -21,6 +21,32 @@ fn many_names_of_one_rejected_content_are_read_once_each() {
     assert_eq!(rejected(&house), names);
 }
 
+/// One run of a version after which the next one of the same pipeline goes on, as after a promotion.
+fn go_on(house: &House, digest: &str) -> Summary {
+    let load = || {
+        let mut plan = plan(&house.inbox(), digest, Duration::ZERO);
+        plan.pipeline.spec.watch.rejudge = false;
+        Ok(vec![plan])
+    };
+    run(&house.settings, &Orders { intake: Intake::Watch { once: true }, load: &load, view: None }).unwrap()
+}
+
+#[test]
+fn a_content_has_one_row_in_scores_whichever_versions_come_by() {
+    let house = House::new();
+    house.drop_image("a.png", 7);
+    assert_eq!(go_on(&house, "first").unfinished, 0);
+    // Under the next version a second name of what the first has scored, and two names of something new.
+    house.drop_image("b.png", 7);
+    for name in ["c.png", "d.png"] {
+        house.drop_image(name, 8);
+    }
+    assert_eq!(go_on(&house, "second").unfinished, 0, "none waits for what was committed long ago");
+    let (scored, seconds) = (texts(&house.rows("scores"), "source"), texts(&house.rows("duplicates"), "source"));
+    assert_eq!((scored.len(), seconds.len()), (2, 2), "{scored:?} {seconds:?}");
+    assert_eq!((&*scored[0], &*seconds[0]), ("a.png", "b.png"));
+}
+
 #[test]
 fn more_rejections_than_are_kept_are_found_anew_under_each_name() {
     let house = House::new();

@@ -2,7 +2,7 @@
 
 use super::html::Html;
 use super::words::{missing, row};
-use crate::store::{Anomalies, Entry, FalseAlarms, Paired, Verdict};
+use crate::store::{Anomalies, Entry, FalseAlarms, Other, Paired, Verdict};
 
 /// Each thing that happened, the oldest first.
 pub fn events(html: &mut Html, events: &[Entry]) {
@@ -36,21 +36,14 @@ fn figures(html: &mut Html, verdict: &Verdict) {
         Anomalies::Injected => "anomalies put into held-out frames",
     };
     let words = format!(
-        "The gate held it against {} on {} held-out frames that neither was trained on, {} of them of that one's own data; {anomalies}.",
+        "The gate held it against {} on {} held-out frames that neither was trained on, {} of them of that one's own data, which the first figures are \
+         of; {anomalies}.",
         verdict.current, verdict.frames, verdict.frames_of_current
     );
     html.words("p", &[("class", "muted")], &words);
     html.element("table", &[], |html| {
         row(html, "th", &["figure", "this version", &verdict.current, "difference", "allowed", ""]);
-        let each = [
-            ("-ELBO, nats a frame", &verdict.negative_elbo, 2),
-            ("AUROC", &verdict.auroc, 4),
-            ("share of the anomalies flagged", &verdict.recall, 3),
-        ];
-        for (name, figure, digits) in each {
-            figure.iter().for_each(|figure| paired(html, name, figure, digits));
-        }
-        false_alarms(html, verdict.false_alarms);
+        each(html, [verdict.negative_elbo, verdict.auroc, verdict.recall], verdict.false_alarms);
         if verdict.kinds.len() > 1 {
             for (kind, [own, other]) in &verdict.kinds {
                 let difference = format!("{:+.4}", own - other);
@@ -61,7 +54,27 @@ fn figures(html: &mut Html, verdict: &Verdict) {
                 );
             }
         }
+        for other in &verdict.others {
+            row(html, "th", &[&format!("on frames of {}", other.origin), "", "", "", "", unlike(other)]);
+            each(html, [other.negative_elbo, other.auroc, other.recall], other.false_alarms);
+        }
     });
+    for words in &verdict.not_judged {
+        missing(html, &format!("Not judged: {words}."));
+    }
+}
+
+fn unlike(other: &Other) -> &'static str {
+    if other.unlike { "not like those it was calibrated on" } else { "" }
+}
+
+/// The figures of one origin: `-ELBO`, AUROC, recall, false alarms.
+fn each(html: &mut Html, figures: [Option<Paired>; 3], alarms: FalseAlarms) {
+    let names = [("-ELBO, nats a frame", 2), ("AUROC", 4), ("share of the anomalies flagged", 3)];
+    for ((name, digits), figure) in names.into_iter().zip(figures) {
+        figure.iter().for_each(|figure| paired(html, name, figure, digits));
+    }
+    false_alarms(html, alarms);
 }
 
 fn paired(html: &mut Html, name: &str, figure: &Paired, digits: usize) {

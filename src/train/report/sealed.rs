@@ -2,7 +2,7 @@
 
 use super::html::Html;
 use super::words::{facts, missing, row};
-use crate::train::seal::Sealed;
+use crate::train::seal::{Opening, Sealed};
 
 /// What was sealed, how often it was opened, and what was seen.
 pub fn openings(html: &mut Html, sealed: Option<&Sealed>) {
@@ -13,7 +13,7 @@ pub fn openings(html: &mut Html, sealed: Option<&Sealed>) {
         );
     };
     let kinds: Vec<String> = sealed.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let opened = match sealed.openings.len() {
+    let opened = match sealed.looks().len() {
         0 => "never: `anomalyd evaluate --test` does it, once".to_string(),
         1 => "once".to_string(),
         times => format!("{times} times: only the first figures are those of a test"),
@@ -27,7 +27,7 @@ pub fn openings(html: &mut Html, sealed: Option<&Sealed>) {
             ("opened", opened),
         ],
     );
-    if !sealed.openings.is_empty() {
+    if !sealed.looks().is_empty() {
         html.element("table", &[], |html| table(html, sealed));
     }
 }
@@ -35,11 +35,11 @@ pub fn openings(html: &mut Html, sealed: Option<&Sealed>) {
 fn table(html: &mut Html, sealed: &Sealed) {
     let share = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.3}"));
     row(html, "th", &["opened", "reason", "AUROC", "average precision", "recall at alpha", "false alarms"]);
-    for opening in &sealed.openings {
+    for opening in sealed.looks() {
         let figures = opening.figures;
         let cells = [
             opening.at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
-            opening.why.clone().unwrap_or("the first time".into()),
+            reason(&opening),
             share(figures.and_then(|figures| figures.auroc)),
             share(figures.and_then(|figures| figures.average_precision)),
             share(figures.and_then(|figures| figures.recall_at_alpha)),
@@ -47,4 +47,10 @@ fn table(html: &mut Html, sealed: &Sealed) {
         ];
         row(html, "td", &cells.each_ref().map(String::as_str));
     }
+}
+
+/// Why it was opened, and with which version where that was an earlier one.
+fn reason(opening: &Opening) -> String {
+    let why = opening.why.clone().unwrap_or("the first time".into());
+    opening.version.as_ref().map_or(why.clone(), |version| format!("{why}, with version {version}"))
 }

@@ -11,7 +11,7 @@ use crate::components::Component;
 use crate::denoise::compare::Denoising;
 use crate::denoise::fidelity::Fidelity;
 use crate::pipeline::Pipeline;
-use crate::store::{Anomalies, Event, FalseAlarms, Paired, Verdict, read_manifest};
+use crate::store::{Anomalies, Event, FalseAlarms, Other, Paired, Verdict, read_manifest};
 use crate::train::classes::Counts;
 use crate::train::fit::Epoch;
 use crate::train::judge::{Answers, Latent, Loss};
@@ -97,6 +97,19 @@ fn events() -> Vec<Entry> {
         false_alarms,
         anomalies: Anomalies::Injected,
         kinds: [("hot_pixel".to_string(), [0.9, 0.8]), (EVIL.to_string(), [0.7, 0.75])].into(),
+        others: vec![Other {
+            origin: "/data/new".into(),
+            vouched: false,
+            negative_elbo: Some(figure),
+            auroc: None,
+            recall: None,
+            false_alarms,
+            calibrated: [4, 500],
+            p_value: 0.001,
+            distance: 0.1,
+            unlike: true,
+        }],
+        not_judged: vec!["recall of the 3 known anomalies".into()],
     };
     let entry = |event, reason: &str, verdict| Entry {
         at: chrono::DateTime::UNIX_EPOCH,
@@ -117,8 +130,12 @@ fn sealed() -> Sealed {
         recall_at_alpha: Some(0.8),
         false_alarm_rate: Some(0.01),
     };
-    let opening =
-        |why: Option<&str>, figures| Opening { at: chrono::DateTime::UNIX_EPOCH, why: why.map(Into::into), figures };
+    let opening = |why: Option<&str>, figures| Opening {
+        at: chrono::DateTime::UNIX_EPOCH,
+        why: why.map(Into::into),
+        version: None,
+        figures,
+    };
     Sealed {
         digest: "5ea1".into(),
         normal: 90,
@@ -127,6 +144,7 @@ fn sealed() -> Sealed {
         labels: None,
         kinds: [("trail".to_string(), 10)].into(),
         openings: vec![opening(None, Some(figures)), opening(Some("the plot had a wrong axis"), None)],
+        earlier: vec![Opening { version: Some("0000-eeee".into()), ..opening(None, None) }],
     }
 }
 
@@ -172,7 +190,7 @@ fn what_is_known_later_is_shown_with_reasons_and_figures() {
         "within the certificate",
         "AUROC, hot_pixel",
         "promoted on 1970-01-01",
-        "2 times: only the first",
+        "3 times: only the first",
         "the plot had a wrong axis",
         "0.987",
         "10 trail",

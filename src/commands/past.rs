@@ -1,4 +1,4 @@
-//! Frames that the service has scored, as far as their files can still be found.
+//! Frames that the service has scored and people have labelled, as far as their files can still be found.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -8,7 +8,8 @@ use chrono::NaiveDate;
 use crate::commands::cells::{flag, number, string};
 use crate::commands::whereabouts;
 use crate::error::Result;
-use crate::labels::Label;
+use crate::gate::Kinds;
+use crate::labels::{Label, NORMAL};
 use crate::pipeline::Pipeline;
 use crate::report::query::Reports;
 use crate::settings::Settings;
@@ -56,4 +57,22 @@ fn wanted(pipeline: &Pipeline, since: NaiveDate, normal: &[&Label], settings: &S
     }
     let sources = frames.values().flat_map(|(sources, _)| sources.clone()).collect();
     Ok((frames.into_keys().collect(), sources))
+}
+
+/// Frames that people called anomalous, by kind, as far as their files can still be found.
+///
+/// # Errors
+/// [`crate::error::Kind::Io`].
+pub fn load_odd(pipeline: &Pipeline, labels: &[Label], settings: &Settings) -> Result<Kinds> {
+    let odd: Vec<&Label> =
+        labels.iter().filter(|label| label.pipeline == pipeline.name && label.label != NORMAL).collect();
+    let kinds: HashMap<blake3::Hash, &str> =
+        odd.iter().filter_map(|label| Some((whereabouts::digest_of(label)?, label.label.as_str()))).collect();
+    let mut found = Kinds::new();
+    for sample in whereabouts::find(&odd, &[], pipeline, settings)?.samples.frames {
+        if let Some(kind) = kinds.get(&sample.digest) {
+            found.entry((*kind).to_string()).or_default().push(sample);
+        }
+    }
+    Ok(found)
 }
