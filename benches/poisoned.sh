@@ -69,7 +69,7 @@ def line(start, origin, figures):
 mark = "" if found["event"] == expected else " (!)"
 line(f"{name:<22} {seed:>4} {found['event']}{mark}", "own", verdict)
 for other in verdict["others"]:
-    line("", other["origin"].split("/work/")[-1].split("/")[-2 if other["origin"].endswith("normal") else -1], other)
+    line("", other["origin"].removesuffix("/normal").split("/")[-1], other)
 PYTHON
 }
 
