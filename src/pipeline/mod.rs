@@ -3,7 +3,9 @@
 mod check;
 mod denoiser;
 mod filter;
+mod input;
 mod labels;
+mod model;
 mod segmenter;
 mod spec;
 mod training;
