@@ -82,7 +82,7 @@ impl Reader {
                  WHERE files.identity IN (SELECT id FROM identities WHERE {lines} = ?1) AND batches.committed = 1 AND files.outcome NOT IN ('partial', 'refused')
                  AND (files.outcome <> 'seen' OR files.digest IS NULL OR EXISTS (SELECT 1 FROM files AS said
                  WHERE said.digest = files.digest AND said.identity IN (SELECT id FROM identities WHERE {lines} = ?1) AND said.path = files.path
-                 AND said.outcome <> 'seen')) AND (files.inode <> 0 OR files.digest IS NULL) ORDER BY files.id",
+                 AND said.outcome NOT IN ('seen', 'partial', 'refused'))) AND (files.inode <> 0 OR files.digest IS NULL) ORDER BY files.id",
             ))?;
             let mut rows = query.query([line])?;
             let mut known = Known::default();

@@ -237,6 +237,14 @@ fn what_another_version_scored_and_this_one_saw_is_judged_anew_where_each_judges
     assert_eq!(knows(&mut ledger, ids[0]), (true, true));
     ledger.line("digits", ids[1], true).unwrap();
     assert_eq!(knows(&mut ledger, ids[1]), (false, false));
+    let mut say = |outcome| {
+        let files = [file(ids[1], "a", 1, outcome, 1)];
+        let batch = ledger.prepare(&[], &files).unwrap();
+        ledger.commit(batch, &files).unwrap();
+        knows(&mut ledger, ids[1])
+    };
+    assert_eq!(say(Outcome::Partial), (false, false), "the rest of its frames is still to come");
+    assert_eq!(say(Outcome::Scored), (true, true));
 }
 
 #[test]
