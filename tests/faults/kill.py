@@ -70,10 +70,10 @@ class Stage:
         self.archive = quiet.supports_pipeline('[after]\nscored = { move = "/nowhere" }')
 
     def fill(self, house: House) -> None:
-        """Drops the files in; links, since nobody writes to them."""
+        """Drops the files in. Copies: each further link of a file, or one taken away, makes it a new version for the others."""
         for name in self.files:
             (house.inbox / name).parent.mkdir(parents=True, exist_ok=True)
-            os.link(self.master / name, house.inbox / name)
+            shutil.copyfile(self.master / name, house.inbox / name)
 
     def check(self, house: House, tally: Tally, label: str) -> None:
         """Every frame once, every refusal once."""
