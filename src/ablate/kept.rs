@@ -68,17 +68,22 @@ impl Basis {
             let (frames, own) = (self.frames, manifest.data.frames);
             differences.push(format!("other frames: {frames}, the version was made from {own}"));
         }
+        if spec.model.labels.is_some() {
+            differences.push("options are compared without labels, the version learnt from them".to_string());
+        }
         let path = Path::new(FILE);
         let mut run = Pipeline::parse("ablation", path, self.pipeline.clone())
             .map_err(|failure| Failure::new(Kind::Data, format!("the pipeline in {FILE}: {}", failure.message)))?
             .spec;
         run.training = self.training.clone();
         let (run, own) = (keys(&run)?, keys(spec)?);
+        // Those of the file that was run on had no part in it.
+        let of_labels = |name: &str| name.starts_with("model.labels.");
         let mut names: Vec<&String> = run.keys().chain(own.keys()).collect();
         names.sort();
         names.dedup();
         let shown = |value: Option<&String>| value.map_or("absent", String::as_str).to_string();
-        for name in names.into_iter().filter(|name| !OF_NO_WEIGHT.contains(&name.as_str())) {
+        for name in names.into_iter().filter(|name| !OF_NO_WEIGHT.contains(&name.as_str()) && !of_labels(name)) {
             let (run, own) = (run.get(name), own.get(name));
             if run != own {
                 differences.push(format!("{name} = {}, the version has {}", shown(run), shown(own)));
@@ -129,12 +134,15 @@ impl Ablation {
         serde_json::from_str(&text).map(Some).map_err(wrong)
     }
 
-    /// This one, with what an `earlier` one on the same basis has of other options.
+    /// This one, with what an `earlier` one on the same basis has of other values, or of seeds that this one did not come to.
     pub fn after(mut self, earlier: Option<Self>) -> Self {
         let earlier = earlier.filter(|earlier| earlier.basis == self.basis && earlier.software == self.software);
-        let anew: Vec<_> = self.rows.iter().map(|row| row.variant.option).collect();
-        let others = earlier.into_iter().flat_map(|earlier| earlier.rows);
-        self.rows.extend(others.filter(|row| !anew.contains(&row.variant.option)));
+        for other in earlier.into_iter().flat_map(|earlier| earlier.rows) {
+            match self.rows.iter_mut().find(|row| row.variant == other.variant) {
+                Some(row) => row.complete(other, self.basis.seeds),
+                None => self.rows.push(other),
+            }
+        }
         self
     }
 
@@ -156,6 +164,7 @@ pub(crate) mod tests {
     use super::super::record::tests::{row, run};
     use super::super::variants::Choice;
     use super::*;
+    use crate::pipeline::Supervision;
 
     /// An ablation of the shipped pipeline of digits.
     pub fn ablation() -> Ablation {
@@ -195,6 +204,14 @@ pub(crate) mod tests {
             Ablation { rows: vec![row(Choice::L1, "0.001", false, vec![run(1, 99.0, None)])], ..first.clone() };
         assert_eq!(second.clone().after(read.clone()).rows.len(), 3);
         assert_eq!(first.clone().after(read.clone()), first, "run again, replaced");
+        let rows = vec![
+            row(Choice::Norm, "none", false, vec![run(1, 130.0, None)]),
+            row(Choice::Norm, "group", true, vec![]),
+            row(Choice::Norm, "batch", false, vec![]),
+        ];
+        let rows = Ablation { rows, ..first.clone() }.after(read.clone()).rows;
+        assert_eq!(rows[0].runs, [run(1, 130.0, None), run(2, 122.0, None)], "what was interrupted keeps the rest");
+        assert_eq!((&rows[1], rows[2].runs.len(), rows.len()), (&first.rows[1], 0, 3));
         let mut elsewhere = second;
         elsewhere.basis.training.epochs += 1;
         assert_eq!(elsewhere.after(read).rows.len(), 1, "other trainings are not to be held against these");
@@ -213,6 +230,10 @@ pub(crate) mod tests {
         let mut basis = ablation().basis;
         basis.training.seed += 1;
         assert_eq!(basis.differences(&manifest, &spec).unwrap(), Vec::<String>::new(), "a seed is of no weight");
+        let mut learns = spec.clone();
+        learns.model.labels = Some(Supervision { head: 1.0, ..Supervision::default() });
+        let told = basis.differences(&manifest, &learns).unwrap();
+        assert!(told.len() == 1 && told[0].contains("without labels"), "{told:?}");
         basis.training.epochs = 3;
         basis.training.augment.flip_x = true;
         manifest.data.digest = "d2".into();

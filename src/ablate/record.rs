@@ -127,6 +127,17 @@ impl Row {
         Spread::of(&differences.collect::<Option<Vec<_>>>()?)
     }
 
+    /// Adds the seeds that an `earlier` run of the same value came to and this one did not; of less than `seeds`, why.
+    pub fn complete(&mut self, earlier: Row, seeds: u64) {
+        let others = earlier.runs.into_iter().filter(|run| self.runs.iter().all(|own| own.seed != run.seed));
+        let others: Vec<Run> = others.collect();
+        self.runs.extend(others);
+        self.runs.sort_by_key(|run| run.seed);
+        if self.refused.is_none() && (self.runs.len() as u64) < seeds {
+            self.refused = earlier.refused;
+        }
+    }
+
     /// The row of the pipeline's own value of the same option.
     pub fn own<'a>(&self, rows: &'a [Row]) -> Option<&'a Row> {
         rows.iter().find(|row| row.variant.own && row.variant.option == self.variant.option)

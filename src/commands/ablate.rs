@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 use clap::ValueEnum;
@@ -58,9 +58,14 @@ pub struct Args {
 /// Runs `ablate`.
 ///
 /// # Errors
-/// A wrong pipeline, unusable or too few data, a plot that cannot be written.
+/// A wrong pipeline, unusable or too few data, an earlier table that cannot be read; a table or a plot that cannot be written.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
+    let out = args.out.clone().unwrap_or_else(|| format!("{}-ablation.svg", pipeline.name).into());
+    let home = store::home(&settings.models, &pipeline.name);
+    // Whatever would keep the results from being written is to be found before hours of training.
+    has_folder(&out)?;
+    let before = Ablation::read(&home)?;
     pipeline.spec.training.epochs = args.epochs.unwrap_or(pipeline.spec.training.epochs);
     pipeline.check()?;
     if pipeline.spec.model.labels.take().is_some() {
@@ -76,13 +81,16 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let basis = basis(&pipeline, &normal, &anomalous, args.seeds);
     let rows = ablate::ablate(&pipeline, choices, args.seeds, (&normal, &anomalous), &device, &stop, &mut on)?;
     bar.finish_and_clear();
-    let out = args.out.clone().unwrap_or_else(|| format!("{}-ablation.svg", pipeline.name).into());
-    let home = store::home(&settings.models, &pipeline.name);
     let command = std::iter::once("anomalyd".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
     let software = format!("anomalyd {}", env!("CARGO_PKG_VERSION"));
-    let ablation = Ablation { made_at: Utc::now(), software, command, basis, rows }.after(Ablation::read(&home)?);
-    std::fs::write(&out, table::plot(&pipeline.name, &ablation.rows)?).map_err(|error| Failure::io(&out, error))?;
+    // Read again: another run may have ended meanwhile.
+    let earlier = Ablation::read(&home).unwrap_or_else(|failure| {
+        tracing::warn!(error = failure.message, "replaced by what it was before the trainings");
+        before
+    });
+    let ablation = Ablation { made_at: Utc::now(), software, command, basis, rows }.after(earlier);
     let kept = ablation.write(&home)?;
+    std::fs::write(&out, table::plot(&pipeline.name, &ablation.rows)?).map_err(|error| Failure::io(&out, error))?;
     let current = store::current(&settings.models, &pipeline.name)?;
     let page = current.and_then(|version| report::renew(&settings.models, &pipeline.name, &version));
     if args.json {
@@ -92,6 +100,17 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut text = format!("{}plot   {}\ntable  {}\n", table::text(&ablation.rows), out.display(), kept.display());
     text.extend(page.map(|page| format!("page   {}\n", page.display())));
     say(&text)
+}
+
+/// Refuses a file to write whose folder does not exist.
+fn has_folder(out: &Path) -> Result<()> {
+    match out.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            let message = format!("--out {}: there is no folder {}", out.display(), folder.display());
+            Err(Failure::new(Kind::Usage, message).hint("make the folder first, or name another file"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the ablation is run on.

@@ -43,7 +43,7 @@ impl Selection {
 }
 
 /// Keeps the normal frames of labelled data, with their labels: everything where no label is named as normal. Without labels a
-/// frame's is its folder, the first below the path given, or else that path's own name.
+/// frame's is its folder, the first below the path given, or else that path's own name; none where that path is a file.
 ///
 /// # Errors
 /// [`Kind::Data`] when the labels cannot be read or no frame is normal.
@@ -66,13 +66,15 @@ pub fn select(mut samples: Samples, selection: &Selection, given: &[PathBuf]) ->
     Ok(samples)
 }
 
-/// The folders of frames. A frame that lies beside the folders of others has none.
+/// The folders of frames. A frame that lies beside the folders of others has none, and neither has one whose file was given.
 fn folders(samples: &Samples, given: &[PathBuf]) -> HashMap<blake3::Hash, String> {
     let root = |sample: &Sample| given.iter().find(|root| sample.source.starts_with(root));
     let lies_below = |sample: &Sample, root: &PathBuf| sample.source.parent().is_some_and(|folder| folder != root);
     let divided = |sample: &&Sample| root(sample).filter(|&root| root.is_dir() && lies_below(sample, root));
     let roots: HashSet<&PathBuf> = samples.frames.iter().filter_map(|sample| divided(&sample)).collect();
-    let has_one = |sample: &&Sample| root(sample).is_some_and(|at| !roots.contains(at) || lies_below(sample, at));
+    let has_one = |sample: &&Sample| {
+        root(sample).is_some_and(|at| at.is_dir() && (!roots.contains(at) || lies_below(sample, at)))
+    };
     let with_one = samples.frames.iter().filter(has_one);
     with_one.map(|sample| (sample.digest, kind_by_folder(sample, given))).collect()
 }
@@ -156,6 +158,8 @@ mod tests {
         let labels: Vec<Option<&str>> =
             found.frames.iter().map(|frame| found.labels.get(&frame.digest).map(String::as_str)).collect();
         assert_eq!(labels, [Some("cat"), None, Some("cat"), Some("dog")]);
+        let each = select(samples(&files), &Selection { labels: None, normal_label: vec![] }, &files).unwrap();
+        assert!(each.labels.is_empty(), "a file is no class: {:?}", each.labels);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::model::device::Device;
 use crate::model::{FeedForward, Observation};
 use crate::pipeline::{ExtraNoise, Scaling, Spec};
 use crate::prepare::Prepared;
+use crate::stats::fidelity::WINDOW;
 use crate::train::augment::noisy;
 use crate::train::chain::{self as loops, Batch, Event, Goal, Judgement, Lesson, Plan};
 use crate::train::data::Sample;
@@ -34,8 +35,8 @@ impl<'a> Pairs<'a> {
     /// Finds the clean twin of every frame, by file name and place in the file.
     ///
     /// # Errors
-    /// [`Kind::Data`] naming a frame without one, or one of another size; [`Kind::Settings`] where each frame is scaled by
-    /// itself, so that a pair has no common units.
+    /// [`Kind::Data`] naming a frame without one, one of another size, or too small for SSIM; [`Kind::Settings`] where each
+    /// frame is scaled by itself, so that a pair has no common units.
     pub fn of(frames: &[Sample], clean: &'a [Sample], scaling: Scaling) -> Result<Self> {
         if scaling == Scaling::PerFrame {
             return Err(Failure::new(Kind::Settings, "clean frames need an input.scaling other than per_frame"));
@@ -51,10 +52,15 @@ impl<'a> Pairs<'a> {
                 )
             };
             let twin = found.remove(&(name(frame), frame.index)).ok_or_else(|| wrong("no clean frame of that name"))?;
-            if (twin.width, twin.height) == (frame.prepared.width, frame.prepared.height) {
-                return Ok(twin);
+            let size = format!("{}x{} pixels", twin.width, twin.height);
+            if (twin.width, twin.height) != (frame.prepared.width, frame.prepared.height) {
+                return Err(wrong(&format!("its clean frame has {size}")));
             }
-            Err(wrong(&format!("its clean frame has {}x{} pixels", twin.width, twin.height)))
+            if twin.width.min(twin.height) < WINDOW {
+                let why = format!("{size}: frames are held against clean ones from {WINDOW}x{WINDOW} pixels on (SSIM)");
+                return Err(wrong(&why).hint("give larger frames, or train without --clean"));
+            }
+            Ok(twin)
         };
         Ok(Self(frames.iter().map(twin).collect::<Result<_>>()?))
     }

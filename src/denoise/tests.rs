@@ -91,6 +91,13 @@ fn a_frame_without_its_twin_is_named() {
     let failure = Pairs::of(&frames, &twins, spec.input.scaling).unwrap_err();
     assert_eq!(failure.kind, Kind::Data);
     assert!(failure.message.contains("f/0.fits"), "{}", failure.message);
+    let small = |index| {
+        let mut small = sample(&spec, index, false);
+        (small.prepared.height, small.prepared.pixels) = (10, vec![0.0; SIDE * 10]);
+        small
+    };
+    let failure = Pairs::of(&[small(0)], &[small(0)], spec.input.scaling).unwrap_err();
+    assert!(failure.kind == Kind::Data && failure.message.contains("16x10 pixels"), "{}", failure.message);
     assert_eq!(Pairs::of(&frames, &twins, Scaling::PerFrame).unwrap_err().kind, Kind::Settings);
 }
 

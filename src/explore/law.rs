@@ -71,7 +71,8 @@ impl Law {
             return Ok(Self::Classes { classes: classes(subject) });
         }
         if source != Source::Posterior {
-            return Ok(Self::Standard { len: channels * positions, is_prior: subject.has_prior() });
+            let is_prior = subject.has_prior() && *subject.prior() == Prior::Standard;
+            return Ok(Self::Standard { len: channels * positions, is_prior });
         }
         let latents = subject.reference.latents();
         let kept = if positions == 1 { channels } else { 3 * channels };

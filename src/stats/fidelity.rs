@@ -4,6 +4,8 @@
 const SIGMA: f64 = 1.5;
 /// The window reaches so far from its centre: 11 x 11 pixels.
 const REACH: usize = 5;
+/// Side of that window: [`ssim`] is of no smaller image.
+pub const WINDOW: usize = 2 * REACH + 1;
 /// Stabilise means and variances near 0, as shares of the range.
 const K: [f64; 2] = [0.01, 0.03];
 
@@ -21,7 +23,7 @@ pub fn psnr(image: &[f32], truth: &[f32], range: f64) -> f64 {
 /// doi:10.1109/TIP.2003.819861, eq. 13 to 17). None for a plane smaller than the window.
 pub fn ssim(image: &[f32], truth: &[f32], width: usize, range: f64) -> Option<f64> {
     let height = truth.len().checked_div(width)?;
-    if width <= 2 * REACH || height <= 2 * REACH || image.len() != truth.len() {
+    if width < WINDOW || height < WINDOW || image.len() != truth.len() {
         return None;
     }
     let window = window();
@@ -44,9 +46,8 @@ pub fn ssim(image: &[f32], truth: &[f32], width: usize, range: f64) -> Option<f6
 }
 
 /// Weights along one axis; they add up to 1.
-fn window() -> [f64; 2 * REACH + 1] {
-    let raw: [f64; 2 * REACH + 1] =
-        std::array::from_fn(|at| (-0.5 * ((at as f64 - REACH as f64) / SIGMA).powi(2)).exp());
+fn window() -> [f64; WINDOW] {
+    let raw: [f64; WINDOW] = std::array::from_fn(|at| (-0.5 * ((at as f64 - REACH as f64) / SIGMA).powi(2)).exp());
     let sum: f64 = raw.iter().sum();
     raw.map(|weight| weight / sum)
 }

@@ -29,7 +29,7 @@ impl Groups {
     pub fn of<'a>(files: impl Iterator<Item = &'a Path>, group: &Group, limits: &Limits) -> Result<Self> {
         let files = distinct(files);
         let groups = Self::find(files.iter().copied(), group, limits)?;
-        let without: Vec<&&Path> = files.iter().filter(|file| groups.get(file).is_none()).collect();
+        let without = groups.without(files.iter().copied());
         if let Some(first) = without.first() {
             let (count, all) = (without.len(), files.len());
             let message = format!("{}: in no group by {group}, as {count} of {all} files", first.display());
@@ -54,6 +54,11 @@ impl Groups {
         };
         let of = files.into_iter().zip(found).filter_map(|(file, group)| Some((file.to_path_buf(), group?)));
         Ok(Self { of: of.collect() })
+    }
+
+    /// Those of the files that are in none, each once.
+    pub fn without<'a>(&self, files: impl Iterator<Item = &'a Path>) -> Vec<&'a Path> {
+        distinct(files.filter(|file| self.get(file).is_none()))
     }
 
     /// The names of all groups.
@@ -129,6 +134,10 @@ mod tests {
             Groups::of(files.iter().map(PathBuf::as_path), &Group::Fits(keyword.into()), &Limits::default())
         };
         assert_eq!(of("DATE-OBS").unwrap().get(&files[1]), Some("2026-01-01T00:01:00.000"));
+        std::fs::rename(&files[0], folder.path().join("moved.fits")).unwrap();
+        let paths = || files.iter().map(PathBuf::as_path);
+        let found = Groups::find(paths(), &Group::Fits("DATE-OBS".into()), &Limits::default()).unwrap();
+        assert_eq!(found.without(paths()), [files[0].as_path()], "a file that is gone is in none");
         assert!(of("NIGHT").unwrap_err().message.contains("2 of 2"));
     }
 }

@@ -52,6 +52,8 @@ const REFERENCE_TILES: usize = 20_000;
 const REFERENCE_PATCHES: usize = 100_000;
 /// Most validation frames that are held against their clean twins.
 const COMPARED: usize = 64;
+/// Most sealed files without a group that are named.
+const NAMED: usize = 10;
 /// Frames examined at once: bounds the memory of large frames' measurements.
 const FRAMES_AT_ONCE: usize = 64;
 
@@ -234,7 +236,15 @@ fn listed(frames: &[Sample], parts: &Split) -> Vec<FrameRow> {
 fn leave_sealed_groups(samples: &mut Samples, test: &seal::Given, spec: &crate::pipeline::Spec) -> Result<()> {
     let Some(group) = spec.training.group.as_ref().filter(|_| !test.frames.is_empty()) else { return Ok(()) };
     let limits = Limits::default();
-    let sealed = Groups::find(test.frames.iter().map(|frame| frame.file.as_path()), group, &limits)?;
+    let files = || test.frames.iter().map(|frame| frame.file.as_path());
+    let sealed = Groups::find(files(), group, &limits)?;
+    let without = sealed.without(files());
+    for file in without.iter().take(NAMED) {
+        tracing::warn!(file = %file.display(), %group, "sealed for test, but in no group: is the file where it was?");
+    }
+    if !without.is_empty() {
+        tracing::warn!(files = without.len(), "training frames of the groups of these sealed files are not left out");
+    }
     let own = Groups::find(samples.frames.iter().map(|sample| sample.source.as_path()), group, &limits)?;
     let (sealed, before) = (sealed.names(), samples.frames.len());
     samples.frames.retain(|sample| own.get(&sample.source).is_none_or(|group| !sealed.contains(group)));
