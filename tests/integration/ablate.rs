@@ -79,6 +79,17 @@ fn every_value_is_trained_with_every_seed_and_nothing_is_published() {
     let kept = fs::read_to_string(folder.join("models/spots/ablation.json")).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), ablation);
     assert_eq!(fs::read_dir(folder.join("models/spots")).unwrap().count(), 1, "no version");
+    // What would lose the results is refused before anything is loaded.
+    let loads = |folder: &str, arguments: &[&str]| {
+        let mut command = Command::new(cargo_bin("anomalyd"));
+        let output = command.args(["--models", folder]).args(arguments).current_dir(house.path()).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap().contains("data loaded"))
+    };
+    let quick = [&base[..], &["--options", "biases", "--seeds", "1"]].concat();
+    assert_eq!(loads("others", &quick), (true, true));
+    assert_eq!(loads("others", &[&quick[..], &["--out", "none/plot.svg"]].concat()), (false, false));
+    fs::write(folder.join("others/spots/ablation.json"), "{").unwrap();
+    assert_eq!(loads("others", &quick), (false, false));
     // A version made afterwards shows it, and so does a page that is written anew.
     run(folder, &["train", "./spots.toml", "--data", "data/normal"]);
     run(folder, &["report", "spots", "--out", "page.html"]);

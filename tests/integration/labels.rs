@@ -84,6 +84,8 @@ fn folders_are_classes_that_reports_and_draws_know() {
     assert_eq!(drawn["drawn_from"], "the prior of class left");
     let all = house.succeed(&["generate", "halves", "--count", "4", "--out", "b.png"]);
     assert!(all.contains("the priors of 2 classes in turn"), "{all}");
+    let plain = ["generate", "halves", "--from", "normal", "--count", "4", "--out", "n.png", "--json"];
+    assert_eq!(house.json(&plain)["drawn_from"], "N(0, 1), which is no prior of this model");
     assert_ne!(fs::read(house.path("a.png")).unwrap(), fs::read(house.path("b.png")).unwrap());
     house.refuse(&["generate", "halves", "--label", "right", "--out", "c.png"], 2, "left, upper");
 }
