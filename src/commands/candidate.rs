@@ -67,8 +67,8 @@ impl Bench<'_> {
             rejected = material.samples.rejected.len(),
             "data loaded"
         );
-        let rival = Rival::find(&pipeline, &material, settings)?;
-        let known = promotion::known(&pipeline, &args.gate, &material.test, settings)?;
+        let rival = Rival::find(&pipeline, &pipeline.spec, &material, settings)?;
+        let known = promotion::known(&pipeline, rival.as_ref(), &args.gate, &material.test, settings)?;
         let clean = material.clean(&pipeline, settings)?;
         let samples = std::mem::take(&mut material.samples);
         let job = Job {

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::labelled::{Selection, select};
 use super::origin::{self, Origin};
+use super::whereabouts::digest_of;
 use crate::error::Result;
 use crate::gate::Group;
+use crate::labels::{Label, NORMAL};
 use crate::pipeline::Pipeline;
 use crate::segment;
 use crate::settings::Settings;
@@ -74,6 +76,16 @@ impl Material {
         let scored = past.frames.iter().map(|sample| sample.digest).collect();
         origin::merge(&mut samples, past);
         Ok(Self { samples, sources, given, scored, ..Self::default() })
+    }
+
+    /// Does what people said of frames: those that they called normal are vouched for, those that they called anomalous go.
+    pub fn heed(&mut self, labels: &[Label], pipeline: &str) {
+        let (normal, odd): (Vec<&Label>, Vec<&Label>) =
+            labels.iter().filter(|label| label.pipeline == pipeline).partition(|label| label.label == NORMAL);
+        let digests = |labels: Vec<&Label>| labels.into_iter().filter_map(digest_of).collect::<HashSet<_>>();
+        self.vouched = digests(normal);
+        let odd = digests(odd);
+        self.samples.frames.retain(|sample| !odd.contains(&sample.digest));
     }
 
     /// Frames by where they are from: the folder that was given, the service, a person's word.
@@ -156,5 +168,27 @@ mod tests {
             ("frames labelled normal", true),
         ];
         assert_eq!(found, expected.map(|(origin, vouched)| (origin.to_string(), vouched, 1)));
+    }
+
+    #[test]
+    fn what_people_said_is_done() {
+        let file = blake3::hash(b"a file");
+        let said = |frame_index: u32, pipeline: &str, label: &str| Label {
+            pipeline: pipeline.into(),
+            file_digest: file.to_hex().to_string(),
+            frame_index,
+            frame_id: String::new(),
+            source: "a.npy".into(),
+            label: label.into(),
+            at: chrono::DateTime::UNIX_EPOCH,
+        };
+        let labels = [said(0, "spots", NORMAL), said(1, "spots", "trail"), said(2, "stars", "trail")];
+        let digests: Vec<_> = labels.iter().filter_map(digest_of).collect();
+        let mut material = Material::default();
+        material.samples.frames = digests.iter().map(|&digest| Sample { digest, ..sample("a.npy") }).collect();
+        material.heed(&labels, "spots");
+        assert_eq!(material.vouched, [digests[0]].into());
+        let left: Vec<_> = material.samples.frames.iter().map(|sample| sample.digest).collect();
+        assert_eq!(left, [digests[0], digests[2]], "of another pipeline nothing was said");
     }
 }

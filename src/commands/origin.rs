@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::labelled::{Selection, select};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::image::Limits;
 use crate::pipeline::{Input, Pipeline};
 use crate::settings::Settings;
@@ -51,13 +51,17 @@ pub fn load_scored(listed: &[FrameRow], manifest: &Manifest, pipeline: &Pipeline
     let held = |file: &Path| sources.iter().flat_map(|source| &source.paths).any(|path| file.starts_with(path));
     let scored: Vec<&FrameRow> = listed.iter().filter(|row| !held(Path::new(&row.source))).collect();
     let files: HashSet<PathBuf> = scored.iter().filter_map(|row| found(Path::new(&row.source), pipeline)).collect();
-    if files.is_empty() {
-        return Ok(Samples::default());
-    }
     let wanted: HashSet<&str> = scored.iter().map(|row| row.digest.as_str()).collect();
-    let mut samples = data::load(&files.into_iter().collect::<Vec<_>>(), &pipeline.spec.input, limits)?;
+    let files: Vec<PathBuf> = files.into_iter().collect();
+    let mut samples = match data::load(&files, &pipeline.spec.input, limits) {
+        // Not one of them is left, or not one decodes any more.
+        Err(failure) if failure.kind == Kind::Data => Samples::default(),
+        loaded => loaded?,
+    };
     samples.frames.retain(|sample| wanted.contains(sample.digest.to_hex().as_str()));
-    let missing = wanted.len() - samples.frames.len();
+    let there: HashSet<_> = samples.frames.iter().map(|sample| sample.digest).collect();
+    // Two files may hold the same frame by now.
+    let missing = wanted.len().saturating_sub(there.len());
     if missing > 0 {
         tracing::warn!(missing, "scored frames that the version was made from are gone");
     }
@@ -123,5 +127,36 @@ pub fn source(paths: &[PathBuf], selection: &Selection, clean: &[PathBuf]) -> So
         labels: selection.labels.as_ref().map(absolute),
         normal_label: selection.normal_label.clone(),
         clean: clean.iter().map(absolute).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Part;
+
+    #[test]
+    fn scored_frames_that_are_gone_or_damaged_are_none_and_copies_count_once() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let pipeline = Pipeline::load("digits", &root.join("pipelines")).unwrap();
+        let manifest = store::read_manifest(&root.join("models/digits/0001-f8934809")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let row = |name: &str, digest: &str| FrameRow {
+            source: folder.path().join(name).display().to_string(),
+            frame_index: 0,
+            digest: digest.into(),
+            part: Part::Train,
+        };
+        let load = |rows: &[FrameRow]| load_scored(rows, &manifest, &pipeline, &Limits::default()).unwrap();
+        assert!(load(&[]).frames.is_empty() && load(&[row("gone.png", "00")]).frames.is_empty());
+        std::fs::write(folder.path().join("torn.png"), "torn").unwrap();
+        assert!(load(&[row("torn.png", "00")]).frames.is_empty());
+        let bytes = crate::draw::png::png16(28, 28, 1, &[100.0; 28 * 28]).bytes;
+        for name in ["one.png", "copy.png"] {
+            std::fs::write(folder.path().join(name), &bytes).unwrap();
+        }
+        let one = data::load(&[folder.path().join("one.png")], &pipeline.spec.input, &Limits::default()).unwrap();
+        let digest = one.frames[0].digest.to_hex().to_string();
+        assert!(!load(&[row("one.png", &digest), row("copy.png", &digest)]).frames.is_empty());
     }
 }

@@ -9,19 +9,20 @@ use super::evaluate::by_folder;
 use super::material::Material;
 use super::{origin, past, report};
 use crate::error::Result;
-use crate::gate::{self, FEWEST, Held, Kinds};
+use crate::gate::{self, FEWEST, Held, Kinds, Known};
+use crate::labels;
 use crate::pipeline::{Pipeline, Promotion, Spec};
 use crate::score::Scorer;
 use crate::settings::Settings;
-use crate::store::{self, Event, Manifest, Shelf, Verdict, Version};
+use crate::store::{self, Event, Manifest, Shelf, Verdict};
 use crate::train::data::{self, Sample, Samples};
 use crate::train::seal::Given;
 
 /// What the gate is given.
 #[derive(Debug, Clone, clap::Args)]
 pub struct GateArgs {
-    /// Known anomalies for the gate, besides those that people labelled; the folders in it name their kinds [default: where there
-    /// are fewer than twenty, anomalies are put into held-out frames].
+    /// Known anomalies for the gate; the folders in it name their kinds [default: where there are fewer than twenty, anomalies are
+    /// put into held-out frames]. Those that people labelled are counted besides.
     #[arg(long, num_args = 1.., value_name = "PATH")]
     pub gate_anomalous: Vec<PathBuf>,
 }
@@ -37,25 +38,34 @@ pub struct Outcome {
     pub verdict: Option<Verdict>,
 }
 
-/// The current version, before a candidate is made, and the frames to hold both against each other on.
+/// The current version, before a candidate is made.
 pub struct Rival {
     name: String,
+    /// What it takes to hold both against each other; `None` where it does not load.
+    bout: Option<Bout>,
+}
+
+/// The current version at work, and the frames to hold both against each other on.
+struct Bout {
     scorer: Scorer,
     held: Held,
 }
 
 impl Rival {
-    /// The current version of a pipeline, and held-out frames among those the candidate is made from and those this one was
-    /// made from, less those that are sealed for test. `None` where there is no version that loads.
+    /// The current version of a pipeline, and held-out frames among those the candidate is made from, by the split that `candidate`
+    /// has, and those this one was made from, less those that are sealed for test. `None` where there is no current version.
     ///
     /// # Errors
     /// Those of reading groups.
-    pub fn find(pipeline: &Pipeline, material: &Material, settings: &Settings) -> Result<Option<Self>> {
-        if store::current(&settings.models, &pipeline.name)?.is_none() {
-            return Ok(None);
-        }
+    pub fn find(
+        pipeline: &Pipeline,
+        candidate: &Spec,
+        material: &Material,
+        settings: &Settings,
+    ) -> Result<Option<Self>> {
+        let Some(name) = store::current(&settings.models, &pipeline.name)? else { return Ok(None) };
         let loaded = store::load(&settings.models, pipeline).and_then(|version| {
-            let (manifest, spec) = (version.manifest.clone(), trained(pipeline, &version)?);
+            let (manifest, spec) = (version.manifest.clone(), trained(pipeline, &version.manifest)?);
             Ok((manifest, spec, Scorer::of(&without_pictures(pipeline), version, &settings.device)?))
         });
         let (manifest, spec, scorer) = match loaded {
@@ -65,10 +75,10 @@ impl Rival {
                     error = failure.message,
                     "the current version does not load, so there is no gate to pass"
                 );
-                return Ok(None);
+                return Ok(Some(Self { name, bout: None }));
             }
         };
-        let specs = [&pipeline.spec, &spec];
+        let specs = [candidate, &spec];
         let folder = store::home(&settings.models, &pipeline.name).join(&manifest.version);
         let own = origin::own(&folder, &manifest, pipeline, settings);
         let sealed = sealed(&material.test);
@@ -78,7 +88,7 @@ impl Rival {
             Ok(frames)
         };
         let held = Held::new(side(&own)?, material.by_origin(side(&material.samples)?));
-        Ok(Some(Self { name: manifest.version, scorer, held }))
+        Ok(Some(Self { name: manifest.version, bout: Some(Bout { scorer, held }) }))
     }
 }
 
@@ -94,30 +104,54 @@ fn sealed(test: &Given) -> HashSet<&str> {
     test.frames.iter().map(|frame| frame.digest.as_str()).collect()
 }
 
-/// Known anomalies: those that were given and those that people labelled, less what is sealed for test.
+/// Known anomalies: those that were given, and, where there is a version to hold the candidate against, those that people labelled;
+/// less what is sealed for test.
 ///
 /// # Errors
-/// [`crate::error::Kind::Data`] for anomalies that cannot be read, [`crate::error::Kind::Io`].
-pub fn known(pipeline: &Pipeline, args: &GateArgs, test: &Given, settings: &Settings) -> Result<Kinds> {
-    let mut kinds = past::load_odd(pipeline, &crate::labels::read(&settings.state)?, settings)?;
+/// [`crate::error::Kind::Data`] for anomalies given that cannot be read, [`crate::error::Kind::Io`].
+pub fn known(
+    pipeline: &Pipeline,
+    rival: Option<&Rival>,
+    args: &GateArgs,
+    test: &Given,
+    settings: &Settings,
+) -> Result<Known> {
+    let mut known = Known::default();
     if !args.gate_anomalous.is_empty() {
         let samples = data::load(&args.gate_anomalous, &pipeline.spec.input, &settings.limits)?;
         for (kind, samples) in by_folder(samples.frames, &args.gate_anomalous) {
-            kinds.entry(kind).or_default().extend(samples);
+            known.given.entry(kind).or_default().extend(samples);
         }
     }
-    let (sealed, mut seen) = (sealed(test), HashSet::new());
-    for samples in kinds.values_mut() {
-        samples.retain(|sample| !sealed.contains(sample.digest.to_hex().as_str()) && seen.insert(sample.digest));
+    if rival.is_some_and(|rival| rival.bout.is_some()) {
+        known.labelled = labelled(pipeline, settings);
     }
-    kinds.retain(|_, samples| !samples.is_empty());
-    Ok(kinds)
+    let (sealed, mut seen) = (sealed(test), HashSet::new());
+    for kinds in [&mut known.given, &mut known.labelled] {
+        for samples in kinds.values_mut() {
+            samples.retain(|sample| !sealed.contains(sample.digest.to_hex().as_str()) && seen.insert(sample.digest));
+        }
+        kinds.retain(|_, samples| !samples.is_empty());
+    }
+    Ok(known)
+}
+
+/// What people called anomalous. It judges nothing, so that a state folder of another user stops nobody from training.
+fn labelled(pipeline: &Pipeline, settings: &Settings) -> Kinds {
+    let read = labels::read(&settings.state).and_then(|labels| past::load_odd(pipeline, &labels, settings));
+    read.unwrap_or_else(|failure| {
+        tracing::warn!(error = failure.message, "the anomalies that people labelled are not shown to the gate");
+        Kinds::new()
+    })
 }
 
 /// The pipeline as the version was trained with it.
-fn trained(pipeline: &Pipeline, version: &Version) -> Result<Spec> {
-    let mut spec = Pipeline::parse(&pipeline.name, &pipeline.path, version.manifest.pipeline.clone())?.spec;
-    if let Some(training) = &version.manifest.training {
+///
+/// # Errors
+/// Those of [`Pipeline::parse`].
+pub fn trained(pipeline: &Pipeline, manifest: &Manifest) -> Result<Spec> {
+    let mut spec = Pipeline::parse(&pipeline.name, &pipeline.path, manifest.pipeline.clone())?.spec;
+    if let Some(training) = &manifest.training {
         spec.training = training.clone();
     }
     Ok(spec)
@@ -131,14 +165,20 @@ pub fn settle(
     pipeline: &Pipeline,
     manifest: &Manifest,
     rival: Option<Rival>,
-    known: &Kinds,
+    known: &Known,
     settings: &Settings,
 ) -> Result<Outcome> {
+    let before = rival.as_ref().map(|rival| rival.name.clone());
     let outcome = match rival {
         None => Outcome { event: Event::Promoted, reason: "the first version that fits".into(), verdict: None },
         Some(rival) => pass(pipeline, manifest, rival, known, settings)?,
     };
     let shelf = Shelf::open(&settings.models, &pipeline.name)?;
+    // Judging takes long: another candidate may have come first, which this one was never held against.
+    let outcome = match store::current(&settings.models, &pipeline.name)? {
+        Some(now) if outcome.event == Event::Promoted && before.as_ref() != Some(&now) => outcome.overtaken_by(&now),
+        _ => outcome,
+    };
     let Outcome { event, reason, verdict } = &outcome;
     if *event == Event::Promoted {
         shelf.promote(&manifest.version, *event, reason, verdict.clone())?;
@@ -153,37 +193,48 @@ pub fn settle(
 fn pass(
     pipeline: &Pipeline,
     manifest: &Manifest,
-    mut rival: Rival,
-    known: &Kinds,
+    Rival { name, bout }: Rival,
+    known: &Known,
     settings: &Settings,
 ) -> Result<Outcome> {
     let waits = |reason: String, verdict| Ok(Outcome { event: Event::Waits, reason, verdict });
-    if rival.held.count() < FEWEST {
-        let held = rival.held.count();
-        return waits(format!("{held} held-out frames, {FEWEST} are needed to hold it against {}", rival.name), None);
+    let good = |reason: String, verdict| match pipeline.spec.training.promote {
+        Promotion::Auto => Ok(Outcome { event: Event::Promoted, reason, verdict }),
+        Promotion::Manual => waits(format!("{reason}; training.promote is manual"), verdict),
+    };
+    let Some(Bout { mut scorer, held }) = bout else {
+        return good(format!("{name} does not load: there was nothing to hold it against"), None);
+    };
+    if held.count() < FEWEST {
+        return waits(format!("{} held-out frames, {FEWEST} are needed to hold it against {name}", held.count()), None);
     }
     let version = store::load_version(&settings.models, pipeline, &manifest.version)?;
     let mut candidate = Scorer::of(pipeline, version, &settings.device)?;
-    let verdict = gate::judge((&mut candidate, &mut rival.scorer), &rival.held, known, pipeline)?;
+    let verdict = gate::judge((&mut candidate, &mut scorer), &held, known, pipeline)?;
     let faults = verdict.faults();
     if !faults.is_empty() {
         return Ok(Outcome { event: Event::Refused, reason: faults.join("; "), verdict: Some(verdict) });
     }
     if verdict.frames_of_current < FEWEST {
         let reason = format!(
-            "of the data of {} only {} held-out frames were found: whether it still knows them cannot be told",
-            rival.name, verdict.frames_of_current
+            "of the data of {name} only {} held-out frames were found: whether it still knows them cannot be told",
+            verdict.frames_of_current
         );
         return waits(reason, Some(verdict));
     }
-    let good = format!("as good as {} or better on {} held-out frames", rival.name, verdict.frames);
-    match pipeline.spec.training.promote {
-        Promotion::Auto => Ok(Outcome { event: Event::Promoted, reason: good, verdict: Some(verdict) }),
-        Promotion::Manual => waits(format!("{good}; training.promote is manual"), Some(verdict)),
-    }
+    good(format!("as good as {name} or better on {} held-out frames", verdict.frames), Some(verdict))
 }
 
 impl Outcome {
+    /// It would be promoted, had not another version become the current one meanwhile.
+    fn overtaken_by(self, now: &str) -> Self {
+        let reason = format!(
+            "{}; but {now} has become the current version since, which it was not held against: `anomalyd models judge` does that",
+            self.reason
+        );
+        Self { event: Event::Waits, reason, ..self }
+    }
+
     /// For people: the figures, what became of the version, and what to do where it waits.
     pub fn text(&self, pipeline: &str, version: &str) -> String {
         let mut text = self.verdict.as_ref().map_or(String::new(), Verdict::text);
@@ -196,3 +247,7 @@ impl Outcome {
         text
     }
 }
+
+#[cfg(test)]
+#[path = "promotion_tests.rs"]
+mod tests;

@@ -11,9 +11,8 @@ use super::masked;
 use super::material::Material;
 use super::origin;
 use super::past;
-use super::whereabouts::digest_of;
 use crate::error::{Failure, Kind, Result};
-use crate::labels::{self, Label, NORMAL};
+use crate::labels::{self, NORMAL};
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 use crate::store::{self, Manifest};
@@ -112,9 +111,9 @@ fn gather(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Mater
 /// Takes in what the service has scored since a day, and does what people said of frames.
 fn heed(material: &mut Material, since: Option<NaiveDate>, pipeline: &Pipeline, settings: &Settings) -> Result<()> {
     let labels = labels::read(&settings.state)?;
-    let (normal, odd): (Vec<_>, Vec<_>) =
-        labels.iter().filter(|label| label.pipeline == pipeline.name).partition(|label| label.label == NORMAL);
     if let Some(since) = since {
+        let normal: Vec<_> =
+            labels.iter().filter(|label| label.pipeline == pipeline.name && label.label == NORMAL).collect();
         let past = past::load(pipeline, since, &normal, settings)?;
         let (found, state) = (past.frames.len(), settings.state.display());
         material.given.push(format!("{found} frames scored since {since} in {state}").into());
@@ -123,9 +122,6 @@ fn heed(material: &mut Material, since: Option<NaiveDate>, pipeline: &Pipeline, 
         material.scored.extend(new);
         origin::merge(&mut material.samples, past);
     }
-    let digest = |label: &&Label| digest_of(label);
-    material.vouched = normal.iter().filter_map(digest).collect();
-    let odd: HashSet<_> = odd.iter().filter_map(digest).collect();
-    material.samples.frames.retain(|sample| !odd.contains(&sample.digest));
+    material.heed(&labels, &pipeline.name);
     Ok(())
 }

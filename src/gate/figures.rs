@@ -6,6 +6,7 @@
 //! | AUROC | DeLong, DeLong & Clarke-Pearson 1988 | 2 errors + 0.01 |
 //! | recall at alpha | of paired differences, and of both thresholds by the bootstrap (Efron 1979) | 2 errors + 0.02 |
 //! | false alarms | exact interval (Clopper & Pearson 1934) | its lower end, at 99 %, above alpha |
+//! | of frames that a person called normal | the same, and McNemar's exact test (McNemar 1947) against the current version | p below 0.01 |
 //! | new frames under the current version | Fisher's exact test against its calibration | p below 0.01, and more than alpha of them |
 //! | | two-sample test of Kolmogorov and Smirnov on the scores | p below 0.01, and a distance above 0.25 |
 
@@ -63,6 +64,17 @@ pub fn recall(both: &[&mut Scorer; 2], scenes: &SeenScenes) -> Option<Paired> {
     difference.standard_error = difference.standard_error.hypot(owed(0)).hypot(owed(1));
     let tolerance = ERRORS * difference.standard_error + SMALL_RECALL;
     Some(figure(difference, tolerance, difference.against - difference.of))
+}
+
+/// Whether the candidate flags more of the frames than the current version: McNemar's exact test (McNemar 1947, Psychometrika 12,
+/// 153), one-sided, at 1 %. Among the frames that only one of them flags, it is the candidate in more than half.
+pub fn flags_more(normal: &[Vec<Seen>; 2]) -> bool {
+    let only = |of: usize| {
+        let pairs = normal[of].iter().zip(&normal[1 - of]);
+        pairs.filter(|(one, other)| one.flagged && !other.flagged).count()
+    };
+    let (candidate, current) = (only(0), only(1));
+    at_least(candidate, candidate + current) > 0.5
 }
 
 /// What a rate is at least, seen `flagged` times in `frames`.

@@ -5,6 +5,9 @@
 //! data of the candidate ───────┴ of both splits ───┴→ others ─┘  half of them, anomalies put in ─┬→ AUROC, recall
 //!                                                    by origin    known anomalies ───────────────┘
 //! ```
+//! Anomalies that people labelled are shown to both versions, and judge neither: nearly all of them were labelled because the current
+//! version flagged them, so it finds them by construction.
+//!
 //! Each origin is judged alone: what a candidate gains on new frames makes up for nothing that it loses on the current version's
 //! own, and the threshold of the current version says whether new frames are of the kind it was calibrated on. A tenth of anomalies
 //! among them, black frames and a wrong instrument are not; nor is an instrument that was changed on purpose, which is why a person
@@ -28,7 +31,7 @@ use crate::stats::two_sample::kolmogorov_smirnov;
 use crate::store::{Anomalies, FalseAlarms, Other, Paired, Verdict};
 use crate::train::data::Sample;
 
-use figures::at_least;
+use figures::{at_least, flags_more};
 pub use held::{Group, Held, side_of_both};
 use look::{Seen, look};
 use scenes::{Scenes, SeenScenes, hurt};
@@ -48,25 +51,35 @@ const FAR: f64 = 0.25;
 /// Anomalous frames, by kind.
 pub type Kinds = BTreeMap<String, Vec<Sample>>;
 
-/// Holds a candidate against the current version. `known` are anomalies; where they are fewer than [`FEWEST`], anomalies are put
-/// into held-out frames.
+/// Known anomalies.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Given: they judge.
+    pub given: Kinds,
+    /// People labelled them, as a rule because the current version flagged them: they are counted, and do not judge.
+    pub labelled: Kinds,
+}
+
+/// Holds a candidate against the current version. Where fewer than [`FEWEST`] anomalies are given, anomalies are put into held-out
+/// frames.
 ///
 /// # Errors
 /// [`crate::error::Kind::Internal`] when the device fails.
 pub fn judge(
     (candidate, current): (&mut Scorer, &mut Scorer),
     held: &Held,
-    known: &Kinds,
+    known: &Known,
     pipeline: &Pipeline,
 ) -> Result<Verdict> {
     let (alpha, name) = (candidate.calibration().asked.alpha, current.identity().model_version.clone());
     let (calibration, threshold) = (current.calibration().scores().to_vec(), current.calibration().threshold());
     let above = calibration.iter().filter(|&&score| score > threshold).count();
-    let count = known.values().map(Vec::len).sum::<usize>();
+    let count = known.given.values().map(Vec::len).sum::<usize>();
     let mut bench = Bench { both: [candidate, current], spec: &pipeline.spec, known: None };
     if count >= FEWEST {
-        bench.known = Some(Scenes::known(known).look(&mut bench.both, bench.spec)?);
+        bench.known = Some(Scenes::known(&known.given).look(&mut bench.both, bench.spec)?);
     }
+    let labelled = bench.labelled(&known.labelled)?;
     let own = bench.compare(&held.own)?;
     let mut others = Vec::new();
     for group in held.others.iter().filter(|group| group.frames.len() >= FEWEST) {
@@ -86,7 +99,9 @@ pub fn judge(
         others,
         not_judged: Vec::new(),
     };
-    Ok(Verdict { not_judged: not_judged(&verdict, held, count), ..verdict })
+    let mut not_judged = not_judged(&verdict, held, count);
+    not_judged.extend(labelled);
+    Ok(Verdict { not_judged, ..verdict })
 }
 
 /// Both versions, and what they make of the known anomalies.
@@ -106,6 +121,19 @@ struct Compared {
 }
 
 impl Bench<'_> {
+    /// How many of the anomalies that people labelled both find, in words; nothing where there are none.
+    fn labelled(&mut self, kinds: &Kinds) -> Result<Option<String>> {
+        let seen = Scenes::known(kinds).look(&mut self.both, self.spec)?;
+        let [candidate, current] = [seen.recalls(0), seen.recalls(1)].map(|found| found.iter().sum::<f64>());
+        let (count, name) = (seen.scores(0).len(), &self.both[1].identity().model_version);
+        Ok((count > 0).then(|| {
+            format!(
+                "the {count} anomalies that people labelled, of which the candidate flags {candidate} and {name} {current}: they \
+                 were looked at because a version flagged them"
+            )
+        }))
+    }
+
     fn compare(&mut self, samples: &[Sample]) -> Result<Compared> {
         let frames: Vec<_> = samples.iter().map(|sample| &sample.prepared).collect();
         let [candidate, current] = &mut self.both;
@@ -163,6 +191,9 @@ fn other(
     let (distance, chance) =
         kolmogorov_smirnov(&scores, calibration).map_or((0.0, 1.0), |ks| (ks.distance, ks.p_value));
     let odd = p_value < SELDOM && current as f64 > alpha * frames as f64;
+    // People are asked about what the current version flagged: their normal frames are the ones that it takes for anomalies, and
+    // alpha of all frames says nothing of them. Against the current version, on the same frames, it is told all the same.
+    let outside = at_least > alpha && (!vouched || flags_more(&compared.normal));
     let unlike = odd || chance < SELDOM && distance > FAR;
     Other {
         origin: origin.to_string(),
@@ -171,15 +202,7 @@ fn other(
         auroc: compared.auroc,
         // What flags normal frames finds anomalies for nothing.
         recall: compared.recall.filter(|_| !unlike),
-        false_alarms: FalseAlarms {
-            frames,
-            gave_threshold: true,
-            candidate,
-            current,
-            alpha,
-            at_least,
-            outside: at_least > alpha,
-        },
+        false_alarms: FalseAlarms { frames, gave_threshold: true, candidate, current, alpha, at_least, outside },
         calibrated,
         p_value,
         distance,

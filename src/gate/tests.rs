@@ -57,7 +57,7 @@ fn a_version_is_as_good_as_itself() {
     let seen = look(&mut scorer(&pipeline, 1e6), &frames, &pipeline.spec).unwrap();
     let scores: Vec<f64> = seen.iter().map(|seen| seen.score).collect();
     let (mut one, mut other) = (calibrated(&pipeline, scores.clone()), calibrated(&pipeline, scores));
-    let verdict = judge((&mut one, &mut other), &held(), &Kinds::new(), &pipeline).unwrap();
+    let verdict = judge((&mut one, &mut other), &held(), &Known::default(), &pipeline).unwrap();
     assert_eq!(verdict.faults(), Vec::<String>::new());
     assert_eq!((verdict.frames, verdict.frames_of_current, verdict.false_alarms.frames), (200, 100, 100));
     let elbo = verdict.negative_elbo.unwrap();
@@ -73,17 +73,17 @@ fn a_version_is_as_good_as_itself() {
 fn a_threshold_that_flags_everything_is_outside_the_certificate() {
     let pipeline = Pipeline::load("digits", &Path::new(ROOT).join("pipelines")).unwrap();
     let (mut one, mut other) = (scorer(&pipeline, -1.0), scorer(&pipeline, 1e6));
-    let verdict = judge((&mut one, &mut other), &held(), &Kinds::new(), &pipeline).unwrap();
+    let verdict = judge((&mut one, &mut other), &held(), &Known::default(), &pipeline).unwrap();
     assert!(verdict.false_alarms.outside && verdict.false_alarms.candidate == 100);
     assert!(verdict.faults().iter().any(|fault| fault.contains("100 false alarms in 100")), "{:?}", verdict.faults());
     // The other way round it finds nothing any more, and the others are nothing that the current version knows.
-    let verdict = judge((&mut other, &mut one), &held(), &Kinds::new(), &pipeline).unwrap();
+    let verdict = judge((&mut other, &mut one), &held(), &Known::default(), &pipeline).unwrap();
     assert!(verdict.recall.unwrap().worse && !verdict.false_alarms.outside);
     assert!(verdict.others[0].unlike && verdict.others[0].recall.is_none());
     assert!(verdict.faults().iter().any(|fault| fault.contains("on new") && fault.contains("anomalies among them")));
     // A person's word for them is enough.
     let vouched = Held { others: vec![Group { vouched: true, ..group("new", 100..200) }], ..held() };
-    let verdict = judge((&mut other, &mut one), &vouched, &Kinds::new(), &pipeline).unwrap();
+    let verdict = judge((&mut other, &mut one), &vouched, &Known::default(), &pipeline).unwrap();
     assert!(verdict.others[0].unlike && verdict.faults().iter().all(|fault| !fault.contains("on new")));
 }
 
@@ -95,15 +95,44 @@ fn known_anomalies_count_where_there_are_enough_and_what_is_not_judged_is_said()
     let all = || vec![group("old", 0..60), group("few", 60..65)];
     let held = || Held::new((0..60).map(ring).collect(), all());
     let kinds = |count: u32| Kinds::from([("odd".to_string(), (500..500 + count).map(ring).collect())]);
-    let verdict = judge((&mut one, &mut other), &held(), &kinds(30), &pipeline).unwrap();
+    let given = |count: u32| Known { given: kinds(count), ..Known::default() };
+    let verdict = judge((&mut one, &mut other), &held(), &given(30), &pipeline).unwrap();
     assert_eq!((verdict.anomalies, verdict.kinds.len()), (Anomalies::Given, 1));
     assert!((verdict.auroc.unwrap().candidate - 0.5).abs() < 0.15, "they are as normal as the others");
     assert!(verdict.false_alarms.gave_threshold && verdict.others.is_empty());
     let said = verdict.not_judged.join("; ");
     assert!(said.contains("false alarms on the data of") && said.contains("few: 5 held-out frames"), "{said}");
-    let verdict = judge((&mut one, &mut other), &held(), &kinds(3), &pipeline).unwrap();
+    let verdict = judge((&mut one, &mut other), &held(), &given(3), &pipeline).unwrap();
     assert_eq!((verdict.anomalies, verdict.kinds.len()), (Anomalies::Injected, Injected::ALL.len()));
     assert!(verdict.not_judged.iter().any(|words| words.contains("3 known anomalies")), "{:?}", verdict.not_judged);
+    // What people labelled was flagged by the current version, all of it: it cannot tell which of both finds more.
+    let (mut blind, mut keen) = (scorer(&pipeline, 1e6), scorer(&pipeline, -1.0));
+    let said = Known { labelled: kinds(30), ..Known::default() };
+    let verdict = judge((&mut blind, &mut keen), &held(), &said, &pipeline).unwrap();
+    assert_eq!((verdict.anomalies, verdict.kinds.len()), (Anomalies::Injected, Injected::ALL.len()));
+    let told = "30 anomalies that people labelled, of which the candidate flags 0 and 0001-f8934809 30";
+    assert!(verdict.not_judged.iter().any(|words| words.contains(told)), "{:?}", verdict.not_judged);
+}
+
+#[test]
+fn what_a_person_called_normal_is_held_against_the_current_version_and_not_against_alpha() {
+    let pipeline = Pipeline::load("digits", &Path::new(ROOT).join("pipelines")).unwrap();
+    let rings: Vec<Sample> = (100..200).map(ring).collect();
+    let frames: Vec<&Prepared> = rings.iter().map(|ring| &ring.prepared).collect();
+    let seen = look(&mut scorer(&pipeline, 1e6), &frames, &pipeline.spec).unwrap();
+    let mut scores: Vec<f64> = seen.iter().map(|seen| seen.score).collect();
+    scores.sort_by(f64::total_cmp);
+    // Of the hundred the one flags ten, more than alpha; the other flags all.
+    let (mut few, mut all) = (scorer(&pipeline, (scores[89] + scores[90]) / 2.0), scorer(&pipeline, -1.0));
+    let held = |vouched| Held { others: vec![Group { vouched, ..group("new", 100..200) }], ..held() };
+    let verdict = judge((&mut few, &mut all), &held(false), &Known::default(), &pipeline).unwrap();
+    let alarms = verdict.others[0].false_alarms;
+    assert_eq!((alarms.candidate, alarms.current, alarms.outside), (10, 100, true));
+    let verdict = judge((&mut few, &mut all), &held(true), &Known::default(), &pipeline).unwrap();
+    assert!(!verdict.others[0].false_alarms.outside);
+    assert!(verdict.faults().iter().all(|fault| !fault.contains("on new")), "{:?}", verdict.faults());
+    let verdict = judge((&mut all, &mut few), &held(true), &Known::default(), &pipeline).unwrap();
+    assert!(verdict.faults().iter().any(|fault| fault.contains("on new: 100 false alarms")), "{:?}", verdict.faults());
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub struct FalseAlarms {
     pub alpha: f64,
     /// Lower end of the candidate's rate, at a confidence of 99 %.
     pub at_least: f64,
-    /// It lies above alpha.
+    /// It lies above alpha; and where a person called the frames normal, the candidate flags more of them than the current version.
     pub outside: bool,
 }
 

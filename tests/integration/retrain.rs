@@ -107,7 +107,11 @@ fn a_poisoned_folder_is_named_and_a_person_may_overrule() {
     let reason = half["promotion"]["reason"].as_str().unwrap();
     assert!(reason.contains("stars/normal: 0001-") && reason.contains("the instrument has changed"), "{reason}");
     assert!(!reason.contains("on data/normal"), "{reason}");
+    // What it was held out from is what it was made with, whatever the pipeline says by now.
+    let text = fs::read_to_string(house.path("spots.toml")).unwrap();
+    fs::write(house.path("spots.toml"), text.replace("[0.4, 0.2, 0.3, 0.1]", "[0.7, 0.1, 0.1, 0.1]")).unwrap();
     let judged = house.json(&["models", "judge", "spots", "2", "--json"]);
+    fs::write(house.path("spots.toml"), text).unwrap();
     assert_eq!((&judged["event"], &judged["verdict"]), (&half["promotion"]["event"], &half["promotion"]["verdict"]));
     house.refuse(&["models", "judge", "spots", "1"], 2, "no other current version");
     // After a person's word the stars are the version's own, and nothing new.

@@ -6,9 +6,10 @@ use super::{say, say_json};
 use crate::commands::material::Material;
 use crate::commands::promotion::{self, GateArgs, Rival};
 use crate::error::{Failure, Kind, Result};
+use crate::labels;
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
-use crate::store;
+use crate::store::{self, Part};
 use crate::train::seal;
 
 /// Arguments of `models judge`.
@@ -42,12 +43,15 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let manifest = store::read_manifest(&folder)?;
     let mut material = Material::of_version(&folder, &manifest, &pipeline, settings)?;
     if let Some(listed) = store::read_frames(&folder)? {
-        let listed: HashSet<String> = listed.into_iter().map(|row| row.digest).collect();
+        let held_out = listed.into_iter().filter(|row| row.part == Part::Calibration);
+        let listed: HashSet<String> = held_out.map(|row| row.digest).collect();
         material.samples.frames.retain(|sample| listed.contains(sample.digest.to_hex().as_str()));
     }
     material.test = seal::carried(&folder, &manifest)?;
-    let rival = Rival::find(&pipeline, &material, settings)?;
-    let known = promotion::known(&pipeline, &args.gate, &material.test, settings)?;
+    material.heed(&labels::read(&settings.state)?, &pipeline.name);
+    let made_with = promotion::trained(&pipeline, &manifest)?;
+    let rival = Rival::find(&pipeline, &made_with, &material, settings)?;
+    let known = promotion::known(&pipeline, rival.as_ref(), &args.gate, &material.test, settings)?;
     let outcome = promotion::settle(&pipeline, &manifest, rival, &known, settings)?;
     if args.json {
         return say_json(&outcome);
