@@ -41,7 +41,8 @@ impl Subject {
                 ))
                 .expect("an input");
                 let net = Autoencoder::new(&model, &input, 0, Device::Cpu).expect("a network of the benchmark's size");
-                return Self::Autoencoder { net: Box::new(net), x, noise: wave(BATCH * LATENT) };
+                let noise = wave(BATCH * net.noise_len());
+                return Self::Autoencoder { net: Box::new(net), x, noise };
             }
         };
         let net = Box::new(FeedForward::new(chain, 0, Device::Cpu).expect("a network of the benchmark's size"));

@@ -127,14 +127,14 @@ fn print(lines: &[Line], args: &Args) -> Result<()> {
     if args.json {
         let text = serde_json::to_string_pretty(lines)
             .map_err(|error| Failure::new(Kind::Internal, format!("cannot print what was done: {error}")))?;
-        println!("{text}");
+        sayln!("{text}");
         return Ok(());
     }
     if lines.is_empty() {
-        println!("nothing to do");
+        sayln!("nothing to do");
     }
     for Line { table, pipeline, date, fate } in lines {
-        println!("{table} {pipeline} {date}: {}", words(fate));
+        sayln!("{table} {pipeline} {date}: {}", words(fate));
     }
     Ok(())
 }

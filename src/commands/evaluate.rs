@@ -81,7 +81,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         draw(folder, &evaluation, &normal, &anomalous)?;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&evaluation).unwrap_or_default());
+        sayln!("{}", serde_json::to_string_pretty(&evaluation).unwrap_or_default());
     } else {
         print(&evaluation);
     }
@@ -211,32 +211,34 @@ fn draw(
 fn print(evaluation: &Evaluation) {
     let number = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
     let [low, high] = evaluation.false_alarm_interval;
-    println!("model              {}", evaluation.model_version);
+    sayln!("model              {}", evaluation.model_version);
     for (count, opening) in evaluation.test_openings.iter().enumerate() {
-        println!("test split opened  {opening}{}", if count == 0 { "" } else { " (its figures are no test any more)" });
+        sayln!("test split opened  {opening}{}", if count == 0 { "" } else { " (its figures are no test any more)" });
     }
-    println!(
+    sayln!(
         "frames             {} normal, {} anomalous, {} rejected",
-        evaluation.normal, evaluation.anomalous, evaluation.rejected
+        evaluation.normal,
+        evaluation.anomalous,
+        evaluation.rejected
     );
-    println!("auroc              {}", number(evaluation.combined.auroc));
-    println!("average precision  {}", number(evaluation.combined.average_precision));
-    println!("recall at alpha    {} (alpha {})", number(evaluation.recall_at_alpha), evaluation.alpha);
-    println!("false-alarm rate   {} (95 % interval {low:.4} to {high:.4})", number(evaluation.false_alarm_rate));
-    println!("\n{}", plot::confusion_text(&evaluation.confusion));
+    sayln!("auroc              {}", number(evaluation.combined.auroc));
+    sayln!("average precision  {}", number(evaluation.combined.average_precision));
+    sayln!("recall at alpha    {} (alpha {})", number(evaluation.recall_at_alpha), evaluation.alpha);
+    sayln!("false-alarm rate   {} (95 % interval {low:.4} to {high:.4})", number(evaluation.false_alarm_rate));
+    sayln!("\n{}", plot::confusion_text(&evaluation.confusion));
     if evaluation.anomalous == 0 {
         return;
     }
-    println!("{:<28} {:>8} {:>8}", "component", "auroc", "ap");
+    sayln!("{:<28} {:>8} {:>8}", "component", "auroc", "ap");
     for (name, figures) in &evaluation.components {
-        println!("{name:<28} {:>8} {:>8}", number(figures.auroc), number(figures.average_precision));
+        sayln!("{name:<28} {:>8} {:>8}", number(figures.auroc), number(figures.average_precision));
     }
     if evaluation.kinds.len() > 1 {
-        println!("\n{:<20} {:>6} {:>8} {:>8} {:>8}  best component", "kind", "frames", "auroc", "ap", "recall");
+        sayln!("\n{:<20} {:>6} {:>8} {:>8} {:>8}  best component", "kind", "frames", "auroc", "ap", "recall");
         for (name, kind) in &evaluation.kinds {
             let best = kind.best_component.as_ref().map_or(String::new(), |(name, auroc)| format!("{name} {auroc:.4}"));
             let (auroc, ap) = (number(kind.figures.auroc), number(kind.figures.average_precision));
-            println!("{name:<20} {:>6} {auroc:>8} {ap:>8} {:>8.3}  {best}", kind.frames, kind.recall_at_alpha);
+            sayln!("{name:<20} {:>6} {auroc:>8} {ap:>8} {:>8.3}  {best}", kind.frames, kind.recall_at_alpha);
         }
     }
 }

@@ -57,18 +57,20 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let found = evidence::evidence(&mut model, &frames, asked, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&found).unwrap_or_default());
+        sayln!("{}", serde_json::to_string_pretty(&found).unwrap_or_default());
         return Ok(());
     }
-    println!("model                 {}", version.manifest.version);
-    print!("{}", summary::looks(&version.manifest));
-    println!("tiles                 {}{}", found.tiles, if args.binarise { ", binarised" } else { "" });
-    println!("reconstruction loss   {:.2} nats", found.reconstruction_nll);
-    println!("KL                    {:.2} nats", found.kl);
-    println!("-ELBO                 {:.2} nats", found.negative_elbo);
-    println!(
+    sayln!("model                 {}", version.manifest.version);
+    super::output::print(format_args!("{}", summary::looks(&version.manifest)));
+    sayln!("tiles                 {}{}", found.tiles, if args.binarise { ", binarised" } else { "" });
+    sayln!("reconstruction loss   {:.2} nats", found.reconstruction_nll);
+    sayln!("KL                    {:.2} nats", found.kl);
+    sayln!("-ELBO                 {:.2} nats", found.negative_elbo);
+    sayln!(
         "-ln p(x), at most     {:.2} +- {:.2} nats ({} draws)",
-        found.importance_weighted, found.standard_error, found.draws
+        found.importance_weighted,
+        found.standard_error,
+        found.draws
     );
     Ok(())
 }

@@ -109,7 +109,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let beside = other.map(|other| Beside { model: other.subject.name(), drawn_from: other.law.text() });
     let made = Made { model: subject.name(), drawn_from: draws.law.text(), seed: args.seed, beside, sheet, frames };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&made).unwrap_or_default());
+        sayln!("{}", serde_json::to_string_pretty(&made).unwrap_or_default());
     } else {
         print(&made, args.count);
     }
@@ -187,14 +187,14 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn print(made: &Made, count: u32) {
-    println!("model    {}", made.model);
-    println!("drawn    {count} images from {}, seed {}", made.drawn_from, made.seed);
+    sayln!("model    {}", made.model);
+    sayln!("drawn    {count} images from {}, seed {}", made.drawn_from, made.seed);
     if let Some(beside) = &made.beside {
-        println!("beside   {}: {count} images from {}", beside.model, beside.drawn_from);
+        sayln!("beside   {}: {count} images from {}", beside.model, beside.drawn_from);
     }
-    println!("sheet    {}", made.sheet.display());
+    sayln!("sheet    {}", made.sheet.display());
     if let Some(folder) = made.frames.first().and_then(|frame| frame.file.parent()) {
-        println!(
+        sayln!(
             "frames   {}: value = offset + scale * level; both stand in {} and in each file's text chunks",
             folder.display(),
             frames::TABLE

@@ -106,8 +106,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let rows: Vec<Row> = trips.iter().map(|trip| row(trip, &stretch)).collect();
     let out = args.out.clone().unwrap_or_else(|| format!("{}-way.png", trips[0].subject.pipeline.name).into());
     write(&out, &strip(&title, &lines, &rows).png())?;
-    trips.iter().for_each(|trip| println!("way         {}", trip.title));
-    println!("strip       {}", out.display());
+    trips.iter().for_each(|trip| sayln!("way         {}", trip.title));
+    sayln!("strip       {}", out.display());
     if let Some(path) = &args.animate {
         let frames = animate(&trips, &stretch, &title);
         let (bytes, format) = match &ending(path)[..] {
@@ -115,7 +115,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
             _ => (apng(&frames)?, "animated PNG"),
         };
         write(path, &bytes)?;
-        println!("animation   {} ({} frames, {format})", path.display(), args.frames);
+        sayln!("animation   {} ({} frames, {format})", path.display(), args.frames);
     }
     Ok(())
 }

@@ -105,13 +105,13 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let table = out.with_extension("parquet");
     save(&out, &draw(&title, &views, &charts, &colouring)?)?;
     write_table(&table, &known, &charts).map_err(|error| Failure::io(&table, error))?;
-    println!("model   {} {name}", pipeline.name);
-    println!("frames  {} of {all}{}", samples.len(), if samples.len() < all { ", evenly spread" } else { "" });
+    sayln!("model   {} {name}", pipeline.name);
+    sayln!("frames  {} of {all}{}", samples.len(), if samples.len() < all { ", evenly spread" } else { "" });
     for (view, chart) in views.iter().zip(&charts) {
-        println!("map     {}: {}", view.when, chart.words);
-        println!("usage   {}: {}", view.when, usage::words(&view.usage));
+        sayln!("map     {}: {}", view.when, chart.words);
+        sayln!("usage   {}: {}", view.when, usage::words(&view.usage));
     }
-    println!("plot    {}\ntable   {}", out.display(), table.display());
+    sayln!("plot    {}\ntable   {}", out.display(), table.display());
     Ok(())
 }
 

@@ -63,15 +63,15 @@ fn run_check(json: bool, settings: &Settings) -> Result<()> {
 
 fn print_audit(audit: &Audit) {
     for finding in audit.findings.iter().take(SHOWN) {
-        println!("{}", line(finding));
+        sayln!("{}", line(finding));
     }
     if let Some(more) = audit.findings.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        println!("… and {more} more, see --json");
+        sayln!("… and {more} more, see --json");
     }
     let Audit { parts, rows, prepared, retired, doubled, .. } = audit;
-    println!("{parts} parts with {rows} rows, {retired} parts let go by retention, {doubled} frames scored twice");
+    sayln!("{parts} parts with {rows} rows, {retired} parts let go by retention, {doubled} frames scored twice");
     if *prepared > 0 {
-        println!("{prepared} batches are on their way, or are settled by the next start");
+        sayln!("{prepared} batches are on their way, or are settled by the next start");
     }
 }
 
@@ -116,20 +116,23 @@ fn run_rebuild(json: bool, settings: &Settings) -> Result<()> {
     if json {
         return print_json(&rebuilt);
     }
-    println!(
+    sayln!(
         "a new ledger of {} parts: {} contents with frames, {} names rejected, {} second names",
-        rebuilt.parts, rebuilt.contents, rebuilt.rejected, rebuilt.duplicates
+        rebuilt.parts,
+        rebuilt.contents,
+        rebuilt.rejected,
+        rebuilt.duplicates
     );
     if rebuilt.holes > 0 {
-        println!("{} contents lack rows before their last one; they are not scored again", rebuilt.holes);
+        sayln!("{} contents lack rows before their last one; they are not scored again", rebuilt.holes);
     }
-    println!("each file still in an inbox is read once more, and none of its frames that has a row is scored again");
-    println!(
+    sayln!("each file still in an inbox is read once more, and none of its frames that has a row is scored again");
+    sayln!(
         "what retention has removed from the reports is not known any more: where its file is still there it is scored again"
     );
     match &rebuilt.kept {
-        Some(kept) => println!("the old ledger is kept: {}", kept.display()),
-        None => println!("there was no old ledger"),
+        Some(kept) => sayln!("the old ledger is kept: {}", kept.display()),
+        None => sayln!("there was no old ledger"),
     }
     Ok(())
 }
@@ -137,6 +140,6 @@ fn run_rebuild(json: bool, settings: &Settings) -> Result<()> {
 fn print_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::new(Kind::Internal, format!("cannot print JSON: {error}")))?;
-    println!("{text}");
+    sayln!("{text}");
     Ok(())
 }

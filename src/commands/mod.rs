@@ -1,5 +1,8 @@
 //! One file a subcommand: its arguments and what it does. Results go to stdout, everything else to stderr.
 
+#[macro_use]
+mod output;
+
 pub mod ablate;
 mod candidate;
 mod cells;
@@ -41,19 +44,24 @@ pub mod train;
 pub mod watch;
 mod whereabouts;
 
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::Command;
 use crate::error::{Failure, Kind, Result};
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
+use output::{all_printed, say};
 
 /// Runs one subcommand.
 ///
 /// # Errors
 /// Whatever the subcommand fails with.
 pub fn run(command: Command, settings: &Settings) -> Result<()> {
+    dispatch(command, settings)?;
+    all_printed()
+}
+
+fn dispatch(command: Command, settings: &Settings) -> Result<()> {
     match command {
         Command::Demo(args) => demo::run(&args, settings),
         Command::Watch(args) => watch::run(&args, settings),
@@ -82,15 +90,6 @@ pub fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Simulate(args) => simulate::run(&args, settings),
         Command::Man(args) => man::run(&args),
         Command::Completions(args) => completions::run(&args),
-    }
-}
-
-/// Prints a result. Who has read enough and has closed the pipe is no failure.
-fn say(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.map_err(|error| Failure::new(Kind::Io, format!("cannot print the result: {error}"))),
     }
 }
 

@@ -48,7 +48,7 @@ pub enum Format {
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let mut reports = Reports::open(&settings.state)?;
     let Some(sql) = &args.sql else {
-        println!("{}", reports.describe());
+        sayln!("{}", reports.describe());
         return Ok(());
     };
     if args.format == Format::Parquet && args.out.is_none() && std::io::stdout().is_terminal() {

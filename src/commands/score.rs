@@ -74,16 +74,16 @@ fn print(args: &Args, settings: &Settings, summary: &Summary) -> Result<()> {
         let mut object = serde_json::to_value(summary)
             .map_err(|error| Failure::new(Kind::Internal, format!("cannot print the summary: {error}")))?;
         object["reports"] = serde_json::Value::String(reports.display().to_string());
-        println!("{object}");
+        sayln!("{object}");
         return Ok(());
     }
-    println!("scored    {}", summary.scored);
-    println!("flagged   {}", summary.flagged);
-    println!("rejected  {}", summary.rejected);
+    sayln!("scored    {}", summary.scored);
+    sayln!("flagged   {}", summary.flagged);
+    sayln!("rejected  {}", summary.rejected);
     if summary.known > 0 {
-        println!("known     {} (scored before)", summary.known);
+        sayln!("known     {} (scored before)", summary.known);
     }
-    println!("images/s  {:.0} ({:.2} s)", summary.images_per_second, summary.seconds);
-    println!("reports   {}", reports.display());
+    sayln!("images/s  {:.0} ({:.2} s)", summary.images_per_second, summary.seconds);
+    sayln!("reports   {}", reports.display());
     Ok(())
 }

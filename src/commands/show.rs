@@ -43,7 +43,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let picture = draw(&rows, 0, &departed, &settings.pipelines)?;
     let path = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{frame_id}.png")));
     std::fs::write(&path, picture).map_err(|error| Failure::io(&path, error))?;
-    println!("{}", path.display());
+    sayln!("{}", path.display());
     Ok(())
 }
 

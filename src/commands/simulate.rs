@@ -64,11 +64,11 @@ pub fn run(args: &Args, _settings: &Settings) -> Result<()> {
     let bar = ProgressBar::new(args.count as u64);
     let summary = simulate::make(&request, || bar.inc(1))?;
     bar.finish_and_clear();
-    println!("{:>7} normal", summary.normal);
+    sayln!("{:>7} normal", summary.normal);
     for (kind, count) in summary.anomalous {
-        println!("{count:>7} {}", kind.as_str());
+        sayln!("{count:>7} {}", kind.as_str());
     }
-    println!("truth: {}", args.out.join("truth.parquet").display());
+    sayln!("truth: {}", args.out.join("truth.parquet").display());
     Ok(())
 }
 

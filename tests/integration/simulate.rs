@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
 
@@ -124,3 +124,36 @@ for name, size in (("t", 2), ("d", 2)):
     normal = table.filter(polars.col("kind") == "normal")
     assert normal["x"].null_count() == len(normal)
 "#;
+
+#[test]
+fn a_reader_who_closes_the_pipe_is_no_failure_and_a_full_disk_is_one() {
+    let temporary = tempfile::tempdir().expect("a folder");
+    let simulate = |out: &str| {
+        let mut command = Command::new(cargo_bin("anomalyd"));
+        command.args([
+            "simulate",
+            "detector",
+            "--seed",
+            "1",
+            "--count",
+            "1",
+            "--anomalies",
+            "0",
+            "--size",
+            "64",
+            "--out",
+        ]);
+        command.arg(temporary.path().join(out)).stderr(Stdio::piped());
+        command
+    };
+    let (read, write) = std::io::pipe().expect("a pipe");
+    drop(read);
+    let closed = simulate("closed").stdout(write).output().expect("the program runs");
+    assert!(closed.status.success(), "{}", String::from_utf8_lossy(&closed.stderr));
+
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("the device");
+    let full = simulate("full").stdout(full).output().expect("the program runs");
+    let said = String::from_utf8_lossy(&full.stderr);
+    assert_eq!(full.status.code(), Some(6), "{said}");
+    assert!(said.contains("cannot print the result: No space left on device"), "{said}");
+}

@@ -56,12 +56,12 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         std::fs::write(&path, svg).map_err(|error| Failure::io(&path, error))?;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&found).unwrap_or_default());
+        sayln!("{}", serde_json::to_string_pretty(&found).unwrap_or_default());
     } else {
-        println!("classifier   {}", card.version);
-        println!("left out     {}", labelled.left);
+        sayln!("classifier   {}", card.version);
+        sayln!("left out     {}", labelled.left);
         if let Some(said) = &labelled.said {
-            println!("labels       {}", said.text());
+            sayln!("labels       {}", said.text());
         }
         print("frames", &found);
     }

@@ -51,7 +51,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
 /// Figures for people, with the confusion matrix: counts, and each row divided by its sum.
 fn print(name: &str, figures: &Figures) {
     let share = |share: Option<f64>| share.map_or("-".to_string(), |share| format!("{:.2} %", 100.0 * share));
-    println!(
+    sayln!(
         "{name:<12} {} frames, accuracy {}, loss {:.4} nats, calibration error {:.4} ({:.4} uncalibrated)",
         figures.frames,
         share(Some(figures.accuracy)),
@@ -59,9 +59,9 @@ fn print(name: &str, figures: &Figures) {
         figures.calibration_error,
         figures.uncalibrated_error
     );
-    println!("named        {}, of which right {}", share(Some(figures.named)), share(figures.right_when_named));
-    println!("\n{}", classes_text(&figures.confusion));
+    sayln!("named        {}, of which right {}", share(Some(figures.named)), share(figures.right_when_named));
+    sayln!("\n{}", classes_text(&figures.confusion));
     for (kind, [frames, named]) in &figures.strangers {
-        println!("not taught   {kind}: {frames} frames, {named} named all the same");
+        sayln!("not taught   {kind}: {frames} frames, {named} named all the same");
     }
 }

@@ -185,22 +185,23 @@ fn report(card: &Card, folder: &Path) {
         End::EarlyStop => "validation stopped improving",
         End::Interrupted => "interrupted",
     };
-    println!("version      {}", card.version);
-    println!("folder       {}", folder.display());
+    sayln!("version      {}", card.version);
+    sayln!("folder       {}", folder.display());
     let [train, validation, test] = [&data.train, &data.validation, &data.test].map(|part| part.frames);
-    println!("frames       {train} train, {validation} validation, {test} test; {}", data.left_out);
+    sayln!("frames       {train} train, {validation} validation, {test} test; {}", data.left_out);
     if let Some(said) = &data.said {
-        println!("labels       {}", said.text());
+        sayln!("labels       {}", said.text());
     }
-    println!("parameters   {}", card.parameters);
-    println!("kept epoch   {} of {} ({end})", history.best, history.epochs.len());
-    println!(
+    sayln!("parameters   {}", card.parameters);
+    sayln!("kept epoch   {} of {} ({end})", history.best, history.epochs.len());
+    sayln!(
         "answers      temperature {:.3}, named from a probability of {:.3} on",
-        card.answer.temperature, card.answer.floor
+        card.answer.temperature,
+        card.answer.floor
     );
     print("validation", &card.validation);
     if let Some(test) = &card.test {
-        println!();
+        sayln!();
         print("test", test);
     }
 }

@@ -46,8 +46,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let root = folder(args)?;
     let mut service = Service::start(&root, settings, &PIPELINES)?;
     let anomalous = samples.iter().filter(|sample| sample.kind.is_some()).count();
-    println!("anomalyd watches {}", root.join("inbox").display());
-    println!("{} samples arrive, {anomalous} of them anomalous; the service does not know which\n", samples.len());
+    sayln!("anomalyd watches {}", root.join("inbox").display());
+    sayln!("{} samples arrive, {anomalous} of them anomalous; the service does not know which\n", samples.len());
     let mut board = Board::new(&root.join("state"), &samples);
     feed(&samples, &root, &mut service, &mut board)?;
     service.stop()?;
@@ -83,20 +83,20 @@ fn feed(samples: &[Sample], root: &Path, service: &mut Service, board: &mut Boar
 
 fn finish(board: &Board, root: &Path, settings: &Settings, started: Instant) -> Result<()> {
     let state = root.join("state");
-    println!("\n{}", board.summary());
+    sayln!("\n{}", board.summary());
     let sheet = root.join("flagged.png");
     let picture = verdicts::sheet(&state, board, &settings.pipelines)?;
     std::fs::write(&sheet, picture).map_err(|error| Failure::io(&sheet, error))?;
-    println!("contact sheet   {}", sheet.display());
-    println!("Parquet         {}", state.join("reports").display());
-    println!("\ntry next:");
+    sayln!("contact sheet   {}", sheet.display());
+    sayln!("Parquet         {}", state.join("reports").display());
+    sayln!("\ntry next:");
     let program = std::env::args().next().unwrap_or_else(|| "anomalyd".into());
     let with = format!("{program} --state {}", state.display());
-    println!("  {with} query \"SELECT pipeline, source, p_value, score FROM anomalies ORDER BY score DESC LIMIT 10\"");
+    sayln!("  {with} query \"SELECT pipeline, source, p_value, score FROM anomalies ORDER BY score DESC LIMIT 10\"");
     if let Some(frame) = board.strongest() {
-        println!("  {with} show {frame}");
+        sayln!("  {with} show {frame}");
     }
-    println!("\ntook {:.0} s", started.elapsed().as_secs_f64());
+    sayln!("\ntook {:.0} s", started.elapsed().as_secs_f64());
     if board.complete() {
         return Ok(());
     }

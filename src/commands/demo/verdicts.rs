@@ -78,7 +78,7 @@ impl Board {
             let flagged = flag(&rows, "is_anomaly", row);
             let score = number(&rows, "score", row).unwrap_or(f64::NAN);
             let p_value = p_text(number(&rows, "p_value", row));
-            println!("{}", line(&key, flagged, &p_value, entry.kind.as_deref(), colour));
+            sayln!("{}", line(&key, flagged, &p_value, entry.kind.as_deref(), colour));
             entry.verdict = Some(Verdict { flagged, score, frame_id: string(&rows, "frame_id", row) });
         }
         Ok(())
@@ -90,7 +90,7 @@ impl Board {
             let key = (string(&rows, "pipeline", row), string(&rows, "source", row));
             let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.rejected.is_none()) else { continue };
             let reason = format!("{}: {}", string(&rows, "reason", row), string(&rows, "detail", row));
-            println!("{:<10} {:<22} REJECTED {reason}", key.0, key.1);
+            sayln!("{:<10} {:<22} REJECTED {reason}", key.0, key.1);
             entry.rejected = Some(reason);
         }
         Ok(())

@@ -58,8 +58,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let drawn = strip(&title, &lines, &shown.iter().zip(images.chunks(STEPS)).map(row).collect::<Vec<_>>());
     let out = args.out.clone().unwrap_or_else(|| format!("{}-units.png", subject.pipeline.name).into());
     write(&out, &drawn.png())?;
-    println!("model    {}", subject.name());
-    all.iter().for_each(|unit| println!("         {}", unit.text()));
-    println!("picture  {}", out.display());
+    sayln!("model    {}", subject.name());
+    all.iter().for_each(|unit| sayln!("         {}", unit.text()));
+    sayln!("picture  {}", out.display());
     Ok(())
 }
