@@ -42,6 +42,11 @@ impl Size {
         self.font().character_size.height as usize + 3
     }
 
+    /// Width of a text, pixels.
+    pub fn length(self, text: &str) -> usize {
+        text.chars().count() * self.width()
+    }
+
     fn font(self) -> &'static MonoFont<'static> {
         match self {
             Self::Small => &fonts::FONT_7X13,
@@ -110,7 +115,7 @@ impl Picture {
 
     /// Writes one line centred on `x`.
     pub fn text_centred(&mut self, x: usize, y: usize, text: &str, size: Size, colour: Rgb) {
-        let half = text.chars().count() * size.width() / 2;
+        let half = size.length(text) / 2;
         self.text(x.saturating_sub(half), y, text, size, colour);
     }
 
@@ -119,6 +124,9 @@ impl Picture {
         super::png::png8(self)
     }
 }
+
+/// A picture is as wide as the lines of its heading are, up to this width in pixels: of a longer line the end is shown.
+pub const WIDEST: usize = 1200;
 
 /// Text cut to a width in pixels: the end of a path says more than its beginning, so the beginning goes.
 pub fn keep_end(text: &str, size: Size, width: usize) -> String {

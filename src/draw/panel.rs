@@ -1,7 +1,7 @@
 //! One frame for people: input, reconstruction and anomaly map side by side.
 
 use super::Values;
-use super::canvas::{Picture, Size, keep_end};
+use super::canvas::{Picture, Size, WIDEST, keep_end};
 use super::colour::{INK, MUTED, ORANGE, PAPER, Rgb, VERMILION, inferno};
 use super::contour::{Marks, contour};
 use super::stretch::{Shrink, Stretch, fit, short};
@@ -61,7 +61,9 @@ pub fn panel(panel: &Panel<'_>) -> Vec<u8> {
         contour(&mut map, marks, PAPER);
     }
     let (columns, rows) = (input.width.max(200), input.height.max(map.height));
-    let width = 2 * MARGIN + 3 * columns + 2 * GAP + 8 + BAR + BAR_LABELS;
+    let lines = panel.lines.iter().map(|line| Size::Text.length(line));
+    let heading = lines.chain([Size::Title.length(&panel.title)]).max().unwrap_or(0);
+    let width = 2 * MARGIN + (3 * columns + 2 * GAP + 8 + BAR + BAR_LABELS).max(heading.min(WIDEST));
     let top = MARGIN + Size::Title.height() + panel.lines.len() * Size::Text.height() + 12;
     let mut sheet = Picture::new(width, top + rows + 8 + Size::Text.height() + Size::Small.height() + MARGIN);
     header(&mut sheet, panel, width - 2 * MARGIN);
@@ -152,8 +154,7 @@ fn header(sheet: &mut Picture, panel: &Panel<'_>, width: usize) {
     sheet.text(MARGIN, MARGIN, &keep_end(&panel.title, Size::Title, width), Size::Title, INK);
     for (place, line) in panel.lines.iter().enumerate() {
         let y = MARGIN + Size::Title.height() + place * Size::Text.height();
-        let cut: String = line.chars().take(width / Size::Text.width()).collect();
-        sheet.text(MARGIN, y, &cut, Size::Text, MUTED);
+        sheet.text(MARGIN, y, &keep_end(line, Size::Text, width), Size::Text, MUTED);
     }
 }
 

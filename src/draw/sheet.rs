@@ -1,7 +1,7 @@
 //! A contact sheet: many small pictures, each with a caption and a border that says how it was judged.
 
 use super::Values;
-use super::canvas::{Picture, Size, keep_end};
+use super::canvas::{Picture, Size, WIDEST, keep_end};
 use super::colour::{INK, MUTED, Rgb};
 use super::panel::{Region, outline};
 use super::stretch::{Shrink, Stretch, fit};
@@ -61,7 +61,7 @@ pub fn contact_sheet(heading: &Heading, tiles: &[Tile], columns: usize) -> Vec<u
     let (wide, high) = cell(tiles, lines);
     let rows = tiles.len().div_ceil(columns);
     let top = MARGIN + heading_height(heading);
-    let width = 2 * MARGIN + columns * wide + (columns - 1) * GAP;
+    let width = 2 * MARGIN + (columns * wide + (columns - 1) * GAP).max(heading_width(heading).min(WIDEST));
     let mut sheet = Picture::new(width, top + rows * (high + GAP) + MARGIN);
     draw_heading(&mut sheet, heading, width - 2 * MARGIN);
     for (place, tile) in tiles.iter().enumerate() {
@@ -90,6 +90,17 @@ fn draw_tile(sheet: &mut Picture, tile: &Tile, (x, y): (usize, usize), (wide, hi
     }
 }
 
+fn heading_width(heading: &Heading) -> usize {
+    let lines = heading.lines.iter().map(|line| Size::Text.length(line));
+    let legend = heading.legend.iter().map(|(_, meaning)| legend_width(meaning)).sum();
+    lines.chain([Size::Title.length(&heading.title), legend]).max().unwrap_or(0)
+}
+
+/// Width of a colour, its meaning, and the gap to the next.
+fn legend_width(meaning: &str) -> usize {
+    20 + Size::Text.length(meaning) + 24
+}
+
 fn heading_height(heading: &Heading) -> usize {
     let legend = if heading.legend.is_empty() { 0 } else { Size::Text.height() + 4 };
     Size::Title.height() + heading.lines.len() * Size::Text.height() + legend + 12
@@ -107,7 +118,7 @@ fn draw_heading(sheet: &mut Picture, heading: &Heading, width: usize) {
     for (colour, meaning) in &heading.legend {
         sheet.outline(x, y + 4, 14, 14, BORDER, *colour);
         sheet.text(x + 20, y + 4, meaning, Size::Text, INK);
-        x += 20 + meaning.chars().count() * Size::Text.width() + 24;
+        x += legend_width(meaning);
     }
 }
 
@@ -131,6 +142,20 @@ mod tests {
         let border = 68 * 48 - 60 * 40;
         assert_eq!(count(GREEN), 3 * border);
         assert_eq!(count(VERMILION), border);
+    }
+
+    #[test]
+    fn a_narrow_sheet_is_as_wide_as_its_heading() {
+        let tile = || Tile { image: Picture::new(60, 40), caption: vec![], border: GREEN };
+        let width = |title: String, lines: Vec<String>, legend: Vec<(Rgb, String)>| {
+            decode(&contact_sheet(&Heading { title, lines, legend }, &[tile()], 1), None).unwrap().width
+        };
+        let alone = width("t".into(), vec![], vec![]);
+        assert_eq!(alone, 2 * MARGIN + 168);
+        assert_eq!(width("t".repeat(40), vec![], vec![]), 2 * MARGIN + 400);
+        assert_eq!(width(String::new(), vec!["l".into(), "l".repeat(90)], vec![]), 2 * MARGIN + 810);
+        assert_eq!(width(String::new(), vec![], vec![(GREEN, "m".repeat(30)); 2]), 2 * MARGIN + 2 * (270 + 44));
+        assert_eq!(width("a path/".repeat(999), vec![], vec![]), 2 * MARGIN + WIDEST);
     }
 
     #[test]

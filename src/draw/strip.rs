@@ -1,12 +1,10 @@
 //! A strip: rows of pictures of one size, each with a caption, under a heading.
 
-use super::canvas::{Picture, Size, keep_end};
+use super::canvas::{Picture, Size, WIDEST, keep_end};
 use super::colour::{INK, MUTED};
 
 const MARGIN: usize = 20;
 const GAP: usize = 6;
-/// Width at which a title and its lines are whole.
-const LEAST: usize = 800;
 
 /// One row of a strip.
 #[derive(Debug, Clone)]
@@ -23,7 +21,9 @@ pub fn strip(title: &str, lines: &[String], rows: &[Row]) -> Picture {
     let wide = all().map(|(picture, _)| picture.width).max().unwrap_or(1);
     let high = all().map(|(picture, _)| picture.height).max().unwrap_or(1);
     let columns = rows.iter().map(|row| row.pictures.len()).max().unwrap_or(1);
-    let width = (2 * MARGIN + columns * (wide + GAP)).max(LEAST);
+    let texts = lines.iter().chain(rows.iter().map(|row| &row.title)).map(|line| Size::Text.length(line));
+    let heading = texts.chain([Size::Title.length(title)]).max().unwrap_or(0);
+    let width = 2 * MARGIN + (columns * (wide + GAP)).max(heading.min(WIDEST));
     let top = MARGIN + Size::Title.height() + lines.len() * Size::Text.height() + 8;
     let step = Size::Text.height() + high + Size::Small.height() + 12;
     let mut sheet = Picture::new(width, top + rows.len() * step + MARGIN);
@@ -60,5 +60,8 @@ mod tests {
         let green = sheet.rgb.chunks(3).filter(|pixel| pixel[..] == GREEN).count();
         assert_eq!(green, 23 * 50 * 40);
         assert!(strip("", &[], &[]).width > 0);
+        assert_eq!(strip(&"t".repeat(70), &[], &[row(1)]).width, 2 * MARGIN + 700);
+        let titled = Row { title: "r".repeat(100), ..row(1) };
+        assert_eq!(strip("title", &[], &[titled]).width, 2 * MARGIN + 900);
     }
 }
