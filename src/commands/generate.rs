@@ -127,7 +127,7 @@ fn draws(pipeline: &str, args: &Args, settings: &Settings) -> Result<Draws> {
 /// The contact sheet: all images under one stretch, so that a faint one looks faint.
 fn draw(draws: &Draws, seed: u64) -> Vec<u8> {
     let Draws { subject, law, images } = draws;
-    let stretch = Stretch::of(&images.concat());
+    let stretch = Stretch::under(subject.input().scaling, &images.concat());
     let heading = Heading {
         title: format!("{} ({}): {} samples", subject.name(), subject.kind_text(), images.len()),
         lines: vec![
@@ -147,7 +147,7 @@ fn draw(draws: &Draws, seed: u64) -> Vec<u8> {
 
 /// Two models one below the other, each under its own stretch: their instruments may differ.
 fn draw_both(both: [&Draws; 2], seed: u64) -> Vec<u8> {
-    let stretches = both.map(|draws| Stretch::of(&draws.images.concat()));
+    let stretches = both.map(|draws| Stretch::under(draws.subject.input().scaling, &draws.images.concat()));
     let rows: Vec<Row> = both.iter().zip(&stretches).flat_map(|(draws, stretch)| rows(draws, stretch)).collect();
     let title = format!("samples of {} and of {}", both[0].subject.name(), both[1].subject.name());
     let [above, below] = stretches.map(|stretch| stretch.caption());

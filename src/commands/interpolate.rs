@@ -97,7 +97,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         .map(|pipeline| travel(args, pipeline, settings))
         .collect::<Result<Vec<Trip>>>()?;
     let ends = &trips[0].ends;
-    let stretch = Stretch::of(&[&ends[0].1[..], &ends[1].1].concat());
+    let stretch = Stretch::under(trips[0].subject.input().scaling, &[&ends[0].1[..], &ends[1].1].concat());
     let lines = [
         format!("{} steps, {}", args.frames, if args.spherical { "along the great circle" } else { "along the line" }),
         format!("stretched as the inputs: {}, instrument's units", stretch.caption()),

@@ -7,8 +7,9 @@ use polars::prelude::DataFrame;
 use super::cells::{bytes, number, number_text, p_text, string};
 use crate::draw::panel::{Panel, Region, panel};
 use crate::draw::png::{Decoded, decode};
+use crate::draw::stretch::Stretch;
 use crate::error::{Failure, Kind, Result};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Input, Pipeline};
 use crate::report::query::Reports;
 use crate::settings::Settings;
 
@@ -50,10 +51,21 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
 /// Regions of the tiles that stand out, from the `tiles` column of a row of `anomalies`.
 pub fn regions(rows: &DataFrame, row: usize, pipelines: &Path) -> Vec<Region> {
     let tiles: serde_json::Value = serde_json::from_str(&string(rows, "tiles", row)).unwrap_or_default();
-    let size = Pipeline::load(&string(rows, "pipeline", row), pipelines).map_or(UNKNOWN_TILE, |p| p.spec.input.size);
+    let size = input_of(rows, row, pipelines).map_or(UNKNOWN_TILE, |input| input.size);
     let place = |tile: &serde_json::Value, key: &str| tile.get(key)?.as_u64().map(|value| value as usize);
     let tiles = tiles.as_array().map(Vec::as_slice).unwrap_or_default();
     tiles.iter().filter_map(|tile| Some((place(tile, "x")?, place(tile, "y")?, size, size))).collect()
+}
+
+/// How the frame of a row of `anomalies` is stretched: as its pipeline's scaling goes, where the file is at hand.
+pub fn stretch(rows: &DataFrame, row: usize, input: &Decoded, pipelines: &Path) -> Stretch {
+    input_of(rows, row, pipelines)
+        .map_or_else(|| Stretch::of(&input.pixels), |of| Stretch::under(of.scaling, &input.pixels))
+}
+
+/// How the pipeline of a row takes its frames; `None` where its file is not at hand.
+fn input_of(rows: &DataFrame, row: usize, pipelines: &Path) -> Option<Input> {
+    Some(Pipeline::load(&string(rows, "pipeline", row), pipelines).ok()?.spec.input)
 }
 
 /// A picture of a row, in physical units.
@@ -79,6 +91,7 @@ fn draw(rows: &DataFrame, row: usize, departed: &Departed, pipelines: &Path) -> 
     Ok(panel(&Panel {
         title: format!("{}  {}", string(rows, "pipeline", row), named(rows, row)),
         lines,
+        stretch: stretch(rows, row, &input, pipelines),
         input: input.values(),
         reconstruction: denoised.values(),
         anomaly: map.values(),

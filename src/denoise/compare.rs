@@ -95,7 +95,7 @@ pub fn compare(
 /// The pictures of one frame, all stretched as its clean one.
 fn row(tiles: &mut Vec<Tile>, ways: &[Way], images: &[Vec<f32>], clean: &Prepared, figures: &[Figures]) {
     let truth = crop(&clean.pixels, clean);
-    let stretch = Stretch::of(&truth);
+    let stretch = Stretch::linear(&truth);
     let side = |length: usize| length.min(CROP);
     let picture = |pixels: &[f32]| {
         let (width, height) = (side(clean.width), side(clean.height));
@@ -123,7 +123,7 @@ fn heading(ways: &[Way], frames: usize, shown: usize) -> Heading {
         lines: vec![
             format!("{shown} of {frames} frames, at most {CROP}x{CROP} pixels of their middle"),
             format!("median of 3x3 pixels, Gaussian of {} pixel", classical::SIGMA),
-            "each row stretched by its clean frame's percentiles, in the model's units".into(),
+            "each row stretched linearly between its clean frame's percentiles, in the model's units".into(),
         ],
         legend: Vec::new(),
     }

@@ -11,7 +11,7 @@ use crate::pipeline::Filter;
 /// A tile in the model's units as a picture, and one of each channel that the filters add: middle grey is 0 where a
 /// channel has both signs. A colour image's channels are shown in its colours.
 pub fn seen(image: Values<'_>, caption: Vec<String>, filters: &[Filter]) -> Vec<Tile> {
-    let mut tiles = vec![Tile { image: thumbnail(image, &[]), caption, border: BLUE }];
+    let mut tiles = vec![Tile { image: thumbnail(image), caption, border: BLUE }];
     for filter in filters {
         match filter {
             Filter::Sobel => gradient(image, &mut tiles),
@@ -39,7 +39,7 @@ fn gradient(image: Values<'_>, tiles: &mut Vec<Tile>) {
 /// A sheet of such tiles as an 8-bit PNG, a row an image.
 pub fn sheet(title: String, tiles: &[Tile], filters: &[Filter]) -> Vec<u8> {
     let columns = 1 + filters.len() * sobel::NAMES.len();
-    let mut lines = vec!["the image is stretched by its own percentiles".to_string()];
+    let mut lines = vec!["the image is stretched linearly between its own percentiles".to_string()];
     let mut legend: Vec<(Rgb, String)> = vec![(BLUE, "image".into())];
     if filters.contains(&Filter::Sobel) {
         lines[0] += ", its channels are linear from black to white as their captions say";

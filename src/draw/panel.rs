@@ -29,6 +29,8 @@ pub struct Panel<'a> {
     pub title: String,
     /// Further lines: score, p-value, what flagged it.
     pub lines: Vec<String>,
+    /// How input and reconstruction are stretched.
+    pub stretch: Stretch,
     /// What was seen, physical units.
     pub input: Values<'a>,
     /// What the model made of it, physical units.
@@ -43,10 +45,10 @@ pub struct Panel<'a> {
     pub marks: Vec<(usize, usize)>,
 }
 
-/// Draws a panel as an 8-bit PNG. Input and reconstruction share one stretch (percentiles of the input); the anomaly map
+/// Draws a panel as an 8-bit PNG. Input and reconstruction share their stretch; the anomaly map
 /// runs from 0 to its highest value, with a scale bar. The captions say so.
 pub fn panel(panel: &Panel<'_>) -> Vec<u8> {
-    let stretch = Stretch::of(panel.input.pixels);
+    let stretch = panel.stretch;
     let (mut input, scale) = grey(&stretch, panel.input);
     outline(&mut input, &panel.boxes, scale);
     let (mut reconstruction, scale) = grey(&stretch, panel.reconstruction);
@@ -195,6 +197,7 @@ mod tests {
         let bytes = panel(&Panel {
             title: "night/frame.fits".into(),
             lines: vec!["score 12.3".into()],
+            stretch: Stretch::of(&input),
             input: Values::grey(64, 64, &input),
             reconstruction: Values::grey(64, 64, &input),
             anomaly: Values::grey(64, 64, &map),

@@ -6,7 +6,6 @@ use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Limits, Transforma
 
 use super::Values;
 use super::canvas::Picture;
-use super::stretch::Stretch;
 use crate::error::{Failure, Kind, Result};
 
 /// Keywords of the text chunks that make a 16-bit PNG describe itself.
@@ -46,12 +45,6 @@ pub fn png16(width: usize, height: usize, channels: usize, pixels: &[f32]) -> Pn
     let kind = if colours == 3 { ColorType::Rgb } else { ColorType::Grayscale };
     let notes = [(OFFSET, offset.to_string()), (SCALE, scale.to_string())];
     Png16 { bytes: encode(width, height, kind, BitDepth::Sixteen, &raw, &notes), offset, scale }
-}
-
-/// An 8-bit picture of values for people: stretched by their own percentiles (never for measuring).
-pub fn png8_stretched(values: Values<'_>) -> (Vec<u8>, Stretch) {
-    let stretch = Stretch::of(values.pixels);
-    (png8(&stretch.picture(values)), stretch)
 }
 
 /// A picture as an 8-bit RGB PNG.

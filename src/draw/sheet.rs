@@ -34,12 +34,12 @@ pub struct Heading {
     pub legend: Vec<(Rgb, String)>,
 }
 
-/// Values as a picture for a sheet, stretched by their own percentiles, with regions `(x, y, width, height)` outlined.
-pub fn thumbnail(values: Values<'_>, boxes: &[Region]) -> Picture {
-    thumbnail_as(values, &Stretch::of(values.pixels), boxes)
+/// Values in the model's units as a picture for a sheet, stretched linearly between their own percentiles.
+pub fn thumbnail(values: Values<'_>) -> Picture {
+    thumbnail_as(values, &Stretch::linear(values.pixels), &[])
 }
 
-/// The same with a stretch that several pictures share.
+/// Values under a stretch as a picture for a sheet, with regions `(x, y, width, height)` outlined.
 pub fn thumbnail_as(values: Values<'_>, stretch: &Stretch, boxes: &[Region]) -> Picture {
     let (width, height, pixels, scale) = fit(values, SIDE, Shrink::Mean);
     let mut picture = stretch.picture(Values { width, height, channels: values.channels, pixels: &pixels });

@@ -4,6 +4,7 @@
 
 use super::Values;
 use super::canvas::Picture;
+use crate::pipeline::Scaling;
 
 /// Share of pixels below black and above white.
 const BLACK_PERCENTILE: f64 = 0.005;
@@ -51,6 +52,19 @@ impl Stretch {
             (range > LINEAR_BELOW * sigma).then_some(3.0 * sigma)
         };
         Self { black, white, softening }
+    }
+
+    /// The same for values in the units of a pipeline's frames: a straight line where its scaling is one, as the model sees them.
+    pub fn under(scaling: Scaling, pixels: &[f32]) -> Self {
+        match scaling {
+            Scaling::Linear { .. } | Scaling::PerFrame => Self::linear(pixels),
+            Scaling::Asinh { .. } | Scaling::Log { .. } => Self::of(pixels),
+        }
+    }
+
+    /// The same without softening, for values in the model's units: its scaling has been softened already where it is to be.
+    pub fn linear(pixels: &[f32]) -> Self {
+        Self { softening: None, ..Self::of(pixels) }
     }
 
     /// The level of a value, in [0, 1]; a blank (NaN) is 0.
@@ -183,6 +197,17 @@ mod tests {
         assert_eq!(stretch.apply(stretch.white), 1.0);
         assert!(stretch.apply(205.0) < stretch.apply(210.0));
         assert_eq!(stretch.apply(f32::NAN), 0.0);
+    }
+
+    #[test]
+    fn a_linear_scaling_is_drawn_linear() {
+        // Most pixels are equal: by themselves they would be softened.
+        let pixels: Vec<f32> = (0..784).map(|i| if i % 5 == 0 { (i % 256) as f32 } else { 0.0 }).collect();
+        let under = |scaling| Stretch::under(scaling, &pixels);
+        assert_eq!(under(Scaling::Linear { black: 0.0, white: 255.0 }).caption(), "linear, 0 to 255");
+        assert_eq!(under(Scaling::PerFrame), Stretch::linear(&pixels));
+        assert_eq!(under(Scaling::Asinh { black: 0.0, scale: 1.0 }), Stretch::of(&pixels));
+        assert!(Stretch::of(&pixels).softening.is_some());
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub fn sheet(shown: &Shown, thresholds: [f32; 2]) -> Vec<u8> {
     let heading = Heading {
         title: "Held-out frames: truth, the segmenter's mask, the residual's at the same share of false pixels".into(),
         lines: vec![
-            format!("at most {CROP}x{CROP} pixels around the anomaly; frames by their own percentiles, in the model's units"),
+            format!("at most {CROP}x{CROP} pixels around the anomaly; frames linearly between their own percentiles, in the model's units"),
             "the probability of an anomaly from 0 to 1; the smoothed residual in units of the noise, black to white 0 to 10".into(),
         ],
         legend: vec![
@@ -87,10 +87,10 @@ fn row(tiles: &mut Vec<Tile>, set: &Masked, index: usize, maps: &[Vec<f32>; 2], 
     let seen = cut(&frame.prepared.pixels, (width, frame.prepared.height), part);
     let values = Values { width: part.width, height: part.height, channels: frame.prepared.channels, pixels: &seen };
     let truth = cut_mask(truth, width, part);
-    let mut whole = thumbnail(values, &[]);
+    let mut whole = thumbnail(values);
     contour(&mut whole, Marks { width: part.width, inside: &truth }, GREEN);
     let name = frame.source.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    tiles.push(Tile { image: thumbnail(values, &[]), caption: vec![name, set.kinds[index].clone()], border: BLUE });
+    tiles.push(Tile { image: thumbnail(values), caption: vec![name, set.kinds[index].clone()], border: BLUE });
     let pixels = format!("{} pixels in the frame", set.masks[index].iter().filter(|inside| **inside).count());
     tiles.push(Tile { image: whole, caption: vec!["truth".into(), pixels], border: GREEN });
     let kinds = [("segmenter", 1.0, VERMILION), ("residual", 10.0, ORANGE)];

@@ -69,13 +69,16 @@ pub fn draw_reconstructions(
             {
                 let side = side_of(pixels.len(), one.channels);
                 let values = Values { width: side, height: side, channels: one.channels, pixels };
-                tiles.push(Tile { image: thumbnail(values, &[]), caption: vec![caption], border });
+                tiles.push(Tile { image: thumbnail(values), caption: vec![caption], border });
             }
         })?;
     }
     let heading = Heading {
         title: format!("{name}: validation inputs and reconstructions"),
-        lines: vec!["latent at its mean; each picture stretched by its own percentiles, in the model's units".into()],
+        lines: vec![
+            "latent at its mean; each picture stretched linearly between its own percentiles, in the model's units"
+                .into(),
+        ],
         legend: vec![(BLUE, "input".into()), (GREEN, "reconstruction".into())],
     };
     write(&folder.join("reconstructions.png"), &contact_sheet(&heading, &tiles, 6))
@@ -114,7 +117,7 @@ pub fn draw_augmentation(folder: &Path, name: &str, frames: &[Sample], train: &[
             augmenter.tile(frame, corner, number as u64, &mut after);
             for (pixels, caption, border) in [(before, "as it is", BLUE), (after, key, GREEN)] {
                 let values = Values { width: size, height: size, channels, pixels: &pixels };
-                tiles.push(Tile { image: thumbnail(values, &[]), caption: vec![caption.into()], border });
+                tiles.push(Tile { image: thumbnail(values), caption: vec![caption.into()], border });
             }
         }
     }
@@ -123,7 +126,9 @@ pub fn draw_augmentation(folder: &Path, name: &str, frames: &[Sample], train: &[
     }
     let heading = Heading {
         title: format!("{name}: training tiles as they might as well have been taken"),
-        lines: vec!["each declared transformation alone; each picture stretched by its own percentiles".into()],
+        lines: vec![
+            "each declared transformation alone; each picture stretched linearly between its own percentiles".into(),
+        ],
         legend: vec![(BLUE, "as it is".into()), (GREEN, "transformed".into())],
     };
     write(&folder.join("augmentation.png"), &contact_sheet(&heading, &tiles, 2 * AUGMENTED))

@@ -5,10 +5,10 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use crate::commands::cells::{flag, number, p_text, string};
-use crate::commands::show::{ANOMALY_MAP, INPUT, mask, picture, regions};
+use crate::commands::show::{ANOMALY_MAP, INPUT, mask, picture, regions, stretch};
 use crate::draw::colour::{GREEN, PURPLE, VERMILION};
 use crate::draw::contour::{Marks, contour};
-use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail};
+use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail_as};
 use crate::error::Result;
 use crate::report::query::Reports;
 use crate::stats::metrics::Confusion;
@@ -170,7 +170,8 @@ pub fn sheet(state: &Path, board: &Board, pipelines: &Path) -> Result<Vec<u8>> {
             let kind = board.entries.get(&key).and_then(|entry| entry.kind.as_deref());
             let seen = picture(&rows, row, INPUT)?;
             let p_value = p_text(number(&rows, "p_value", row));
-            let mut image = thumbnail(seen.values(), &regions(&rows, row, pipelines));
+            let mut image =
+                thumbnail_as(seen.values(), &stretch(&rows, row, &seen, pipelines), &regions(&rows, row, pipelines));
             if let Some(inside) = mask(&rows, row, &picture(&rows, row, ANOMALY_MAP)?) {
                 contour(&mut image, Marks { width: seen.width, inside: &inside }, PURPLE);
                 legend.truncate(2);

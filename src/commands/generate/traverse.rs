@@ -40,7 +40,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     for unit in shown {
         images.append(&mut subject.decode(&latents(&law, &rest, unit.index, rows * columns), scaling)?);
     }
-    let stretch = Stretch::of(&images.concat());
+    let stretch = Stretch::under(scaling, &images.concat());
     let row = |(unit, images): (&crate::explore::traverse::Unit, &[Vec<f32>])| Row {
         title: unit.text(),
         pictures: images

@@ -245,7 +245,7 @@ fn draw_pictures(html: &mut Html, pictures: &Pictures, spec: &Spec) {
         picture(html, "What the encoder sees", says, png);
     }
     if let Some(png) = &pictures.reconstructions {
-        let says = "Validation tiles beside what the model makes of them, each stretched by its own percentiles.";
+        let says = "Validation tiles beside what the model makes of them, each stretched linearly between its own percentiles.";
         picture(html, "Reconstructions", says, png);
     }
     match &pictures.samples {

@@ -44,7 +44,7 @@ pub fn sheet(spec: &Spec, weights: &Path) -> Result<Option<Vec<u8>>> {
     let draw = |(output, caption): (&[f32], Vec<String>)| {
         observation.reconstruct(output, &mut pixels);
         let values = Values { width: side, height: side, channels, pixels: &pixels };
-        Tile { image: thumbnail(values, &[]), caption, border: GREEN }
+        Tile { image: thumbnail(values), caption, border: GREEN }
     };
     let tiles: Vec<Tile> = outputs.chunks_exact(model.image_len()).zip(captions).map(draw).collect();
     let heading = Heading { title: "samples from the prior".into(), ..Heading::default() };
