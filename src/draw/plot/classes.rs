@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{Area, FONT, colour, failed, framed, headed, label, svg};
+use super::{Area, FONT, colour, failed, framed, headed, heading_width, label, svg};
 use crate::draw::colour::{BLUE, INK, MUTED, VERMILION};
 use crate::error::Result;
 use crate::stats::classes::ClassConfusion;
@@ -60,10 +60,10 @@ fn rows(matrix: &ClassConfusion, narrow: usize, cell: impl Fn(usize, usize) -> S
 /// [`crate::error::Kind::Internal`] when the plot cannot be drawn.
 pub fn classes_svg(title: &str, matrix: &ClassConfusion) -> Result<String> {
     let side = CELL * matrix.classes.len() as i32;
-    let (width, height) = ((NAMES + side + FIGURES).max(560), 62 + TOP + side + FIGURES - 40);
-    svg(width as u32, height as u32, |area| {
-        let accuracy = format!("accuracy {} of {}", percent(matrix.accuracy()), matrix.total());
-        let note = format!("frames by truth (rows) and answer (columns), with their share of the row; {accuracy}");
+    let accuracy = format!("accuracy {} of {}", percent(matrix.accuracy()), matrix.total());
+    let note = format!("frames by truth (rows) and answer (columns), with their share of the row; {accuracy}");
+    let (width, height) = ((NAMES + side + FIGURES) as u32, (62 + TOP + side + FIGURES - 40) as u32);
+    svg(width.max(heading_width(title, &note)), height, |area| {
         let rest = headed(area, title, &note)?;
         for (at, name) in matrix.classes.iter().enumerate() {
             let middle = CELL * at as i32 + CELL / 2;

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::{Area, colour, failed, headed, label, span, svg, tick};
+use super::{Area, colour, failed, headed, heading_width, label, span, svg, tick};
 use crate::draw::colour::{BLUE, FAINT, GREEN, MUTED, ORANGE, PURPLE, Rgb, VERMILION};
 use crate::error::Result;
 
@@ -43,7 +43,7 @@ pub struct DotPanel {
 pub fn dots_svg(title: &str, note: &str, rows: &[Dot], panels: &[DotPanel]) -> Result<String> {
     let width = NAMES + PANEL * panels.len().max(1) as u32;
     let height = 62 + 80 + ROW * rows.len().max(1) as u32;
-    svg(width, height, |area| {
+    svg(width.max(heading_width(title, note)), height, |area| {
         let below = headed(area, title, note)?;
         let (_, mut rest) = below.split_horizontally(NAMES);
         for (number, values) in panels.iter().enumerate() {

@@ -2,8 +2,10 @@
 
 use plotters::prelude::*;
 
-use super::{colour, failed, headed, legend, mesh, span, svg, tick};
-use crate::draw::colour::{BLUE, INK, Rgb, VERMILION};
+use super::axis::Axis;
+use super::legend::{Entry, Mark, legend};
+use super::{colour, failed, headed, mesh, span, svg, tick};
+use crate::draw::colour::{BLUE, INK, VERMILION};
 use crate::error::Result;
 
 const BINS: usize = 60;
@@ -30,31 +32,30 @@ pub fn score_histogram_svg(title: &str, normal: &[f64], anomalous: &[f64], thres
     }
     let series = [("normal", BLUE, bins(normal, low, high)), ("anomalous", VERMILION, bins(anomalous, low, high))];
     let tallest = series.iter().flat_map(|(_, _, counts)| counts).copied().max().unwrap_or(1).max(1);
-    svg(900, 560, |area| {
-        let rest = headed(area, title, &note)?;
+    let mut entries: Vec<Entry> = series.iter().map(|(name, rgb, _)| Entry::new(*name, *rgb, Mark::Area)).collect();
+    entries.push(Entry::new("threshold", INK, Mark::Dashes));
+    svg(900, 580, |area| {
+        let rest = legend(&headed(area, title, &note)?, &entries)?;
         let top = (tallest as f64 * 2.0).log10().max(1.0);
         let mut chart = ChartBuilder::on(&rest)
             .margin(14)
             .margin_right(28)
             .x_label_area_size(46)
             .y_label_area_size(70)
-            .build_cartesian_2d(low..high, FLOOR..top)
+            .build_cartesian_2d(low..high, Axis::of_exponents(FLOOR..top))
             .map_err(failed)?;
-        let decades = |y: &f64| if (y - y.round()).abs() < 1e-6 { tick(10f64.powf(*y)) } else { String::new() };
-        mesh!(chart, "combined score [nats]", "frames a bin (logarithmic)", &|x: &f64| tick(*x), &decades);
-        for (name, rgb, counts) in &series {
+        let count = |y: &f64| tick(10f64.powf(*y));
+        mesh!(chart, "combined score [nats]", "frames a bin (logarithmic)", &|x: &f64| tick(*x), &count);
+        for (_, rgb, counts) in &series {
             let steps = outline(counts, low, high);
             let pen = colour(*rgb).stroke_width(2);
             let area = AreaSeries::new(steps.clone(), FLOOR, colour(*rgb).mix(0.25));
             chart.draw_series(area).map_err(failed)?;
-            let drawn = chart.draw_series(LineSeries::new(steps, pen)).map_err(failed)?;
-            drawn.label(*name).legend(swatch(*rgb));
+            chart.draw_series(LineSeries::new(steps, pen)).map_err(failed)?;
         }
         let line = [(threshold, FLOOR), (threshold, top)];
         let pen = colour(INK).stroke_width(2);
-        let drawn = chart.draw_series(DashedLineSeries::new(line, 6, 4, pen)).map_err(failed)?;
-        drawn.label("threshold").legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], pen));
-        legend!(chart, SeriesLabelPosition::UpperRight);
+        chart.draw_series(DashedLineSeries::new(line, 6, 4, pen)).map_err(failed)?;
         Ok(())
     })
 }
@@ -80,10 +81,6 @@ fn outline(counts: &[usize], low: f64, high: f64) -> Vec<(f64, f64)> {
         [(left, height(*count)), (left + width, height(*count))]
     });
     std::iter::once((low, FLOOR)).chain(steps).chain([(high, FLOOR)]).collect()
-}
-
-fn swatch(rgb: Rgb) -> impl Fn((i32, i32)) -> Rectangle<(i32, i32)> {
-    move |(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], colour(rgb).mix(0.5).filled())
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use plotters::prelude::*;
 
-use super::{Area, colour, failed, headed, legend, mesh, span, svg, tick};
+use super::legend::{Entry, Mark, legend};
+use super::{Area, colour, failed, headed, mesh, span, svg, tick};
 use crate::draw::colour::{BLUE, GREEN, MUTED, PURPLE, Rgb, VERMILION};
 use crate::error::Result;
 
@@ -44,9 +45,9 @@ pub fn loss_svg(title: &str, epochs: &[EpochPoint]) -> Result<String> {
         }
         None => "no epoch was finished".to_string(),
     };
-    svg(900, 720, |area| {
+    svg(900, 740, |area| {
         let rest = headed(area, title, &note)?;
-        let (upper, lower) = rest.split_vertically(400);
+        let (upper, lower) = rest.split_vertically(420);
         let loss = [
             Curve { name: "train", colour: BLUE, of: |point| point.train_loss },
             Curve { name: "validation", colour: VERMILION, of: |point| point.validation_loss },
@@ -66,7 +67,8 @@ fn curves(area: &Area<'_>, unit: &str, curves: &[Curve], epochs: &[EpochPoint], 
     let place = |value: f64| if logarithmic { value.log10() } else { value };
     let (bottom, top) = span(all().map(place));
     let last = epochs.iter().map(|point| point.epoch).max().unwrap_or(1).max(2) as f64;
-    let mut chart = ChartBuilder::on(area)
+    let entries: Vec<Entry> = curves.iter().map(|curve| Entry::new(curve.name, curve.colour, Mark::Line)).collect();
+    let mut chart = ChartBuilder::on(&legend(area, &entries)?)
         .margin(14)
         .margin_right(28)
         .x_label_area_size(46)
@@ -84,11 +86,7 @@ fn curves(area: &Area<'_>, unit: &str, curves: &[Curve], epochs: &[EpochPoint], 
         let pen = colour(curve.colour).stroke_width(2);
         let values = || epochs.iter().filter(|point| (curve.of)(point).is_finite());
         let points = values().map(|point| (point.epoch as f64, place((curve.of)(point))));
-        let drawn = chart.draw_series(LineSeries::new(points.clone(), pen).point_size(2)).map_err(failed)?;
-        drawn.label(curve.name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], pen));
-    }
-    if curves.len() > 1 {
-        legend!(chart, SeriesLabelPosition::UpperRight);
+        chart.draw_series(LineSeries::new(points, pen).point_size(2)).map_err(failed)?;
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 
 use plotters::prelude::*;
 
-use super::{colour, failed, headed, label, legend, mesh, span, svg, tick};
+use super::legend::{Entry, Mark, legend};
+use super::{colour, failed, headed, label, mesh, span, svg, tick};
 use crate::draw::colour::{BLUE, INK, MUTED, VERMILION};
 use crate::error::Result;
 
@@ -28,8 +29,14 @@ pub fn martingale_svg(
     bound: f64,
     events: &[(u64, String)],
 ) -> Result<String> {
-    svg(900, 520, |area| {
-        let rest = headed(area, title, note)?;
+    let curves = [
+        ("scores", BLUE, stakes.iter().map(|stake| stake.scores).collect::<Vec<f64>>()),
+        ("raw statistics", VERMILION, stakes.iter().map(|stake| stake.raw).collect()),
+    ];
+    let mut entries: Vec<Entry> = curves.iter().map(|(name, rgb, _)| Entry::new(*name, *rgb, Mark::Line)).collect();
+    entries.push(Entry::new("certificates are void from here up", INK, Mark::Dashes));
+    svg(900, 540, |area| {
+        let rest = legend(&headed(area, title, note)?, &entries)?;
         let values = stakes.iter().flat_map(|stake| [stake.scores, stake.raw]);
         let (bottom, top) = span(values.chain([0.0, bound]));
         let last = stakes.last().map_or(1, |stake| stake.frame).max(1) as f64;
@@ -44,9 +51,6 @@ pub fn martingale_svg(
         mesh!(chart, "frames", "evidence of drift", &|x: &f64| tick(*x), &power);
         let limit = DashedLineSeries::new([(0.0, bound), (last, bound)], 6, 4, colour(INK).stroke_width(1));
         chart.draw_series(limit).map_err(failed)?;
-        let words =
-            Text::new("certificates are void from here up", (last * 0.01, bound - 0.012 * (top - bottom)), label(13));
-        chart.draw_series([words]).map_err(failed)?;
         for (at, what) in events {
             let (x, mark) = (*at as f64, colour(MUTED));
             let line = DashedLineSeries::new([(x, bottom), (x, top)], 3, 4, mark.stroke_width(1));
@@ -54,16 +58,10 @@ pub fn martingale_svg(
             let words = Text::new(what.clone(), (x + last * 0.004, top - (top - bottom) * 0.01), label(13));
             chart.draw_series([words]).map_err(failed)?;
         }
-        for (name, rgb, values) in [
-            ("scores", BLUE, stakes.iter().map(|stake| stake.scores).collect::<Vec<f64>>()),
-            ("raw statistics", VERMILION, stakes.iter().map(|stake| stake.raw).collect()),
-        ] {
-            let pen = colour(rgb).stroke_width(2);
+        for (_, rgb, values) in curves {
             let points = stakes.iter().map(|stake| stake.frame as f64).zip(values);
-            let drawn = chart.draw_series(LineSeries::new(points, pen)).map_err(failed)?;
-            drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], pen));
+            chart.draw_series(LineSeries::new(points, colour(rgb).stroke_width(2))).map_err(failed)?;
         }
-        legend!(chart, SeriesLabelPosition::UpperLeft);
         Ok(())
     })
 }

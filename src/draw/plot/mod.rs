@@ -1,10 +1,12 @@
 //! Plots as SVG (text stays text, so no font is needed here): loss curves, martingales, ROC, score histograms, confusion matrix,
 //! maps, dots with errors.
 
+mod axis;
 mod classes;
 mod confusion;
 mod dots;
 mod histogram;
+mod legend;
 mod loss;
 mod martingale;
 mod roc;
@@ -53,6 +55,12 @@ fn label<'a>(size: u32) -> TextStyle<'a> {
     (FONT, size).into_font().color(&colour(INK))
 }
 
+/// About how wide a heading is, pixels: what draws the text is not known.
+fn heading_width(title: &str, note: &str) -> u32 {
+    let length = |text: &str| text.chars().count() as u32;
+    48 + (12 * length(title)).max(8 * length(note))
+}
+
 /// A heading over a whole sheet; returns what is left below it.
 fn headed<'a>(area: &Area<'a>, title: &str, note: &str) -> Result<Area<'a>> {
     let (head, rest) = area.split_vertically(62);
@@ -80,21 +88,7 @@ macro_rules! mesh {
     };
 }
 
-/// A legend with a thin frame.
-macro_rules! legend {
-    ($chart:expr, $position:expr) => {
-        $chart
-            .configure_series_labels()
-            .position($position)
-            .margin(10)
-            .background_style(WHITE.mix(0.9))
-            .border_style($crate::draw::plot::colour($crate::draw::colour::FAINT))
-            .label_font($crate::draw::plot::label(14))
-            .draw()
-            .map_err($crate::draw::plot::failed)?
-    };
-}
-use {legend, mesh};
+use mesh;
 
 /// Ends of an axis that holds all finite values, with a twentieth of the range to spare.
 fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {

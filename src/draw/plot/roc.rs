@@ -2,7 +2,9 @@
 
 use plotters::prelude::*;
 
-use super::{Area, colour, failed, headed, legend, mesh, svg, tick};
+use super::axis::Axis;
+use super::legend::{Entry, Mark, height, legend};
+use super::{Area, colour, failed, headed, mesh, svg, tick};
 use crate::draw::colour::{BLUE, GREEN, MUTED, ORANGE, PURPLE, Rgb, VERMILION};
 use crate::error::Result;
 
@@ -32,8 +34,12 @@ pub fn roc_svg(title: &str, curves: &[RocCurve], alpha: Option<f64>) -> Result<S
     // The logarithmic axis ends where the curves have something to say: at the smallest rate above zero.
     let rates = curves.iter().flat_map(|curve| &curve.points).map(|point| point.0).filter(|rate| *rate > 0.0);
     let floor = rates.fold(0.1, f64::min).max(1e-6).log10().floor();
-    svg(1200, 640, |area| {
-        let (left, right) = headed(area, title, &note)?.split_horizontally(600);
+    let entry = |(number, curve): (usize, &RocCurve)| {
+        Entry::new(format!("{}: {:.3}", curve.name, curve.auroc), COLOURS[number % COLOURS.len()], Mark::Line)
+    };
+    let entries: Vec<Entry> = curves.iter().enumerate().map(entry).collect();
+    svg(1200, 640 + height(&entries, 1200), |area| {
+        let (left, right) = legend(&headed(area, title, &note)?, &entries)?.split_horizontally(600);
         panel(&left, curves, alpha, None)?;
         panel(&right, curves, alpha, Some(floor))
     })
@@ -42,19 +48,19 @@ pub fn roc_svg(title: &str, curves: &[RocCurve], alpha: Option<f64>) -> Result<S
 /// One of the two plots; `floor` is the exponent at which a logarithmic axis starts.
 fn panel(area: &Area<'_>, curves: &[RocCurve], alpha: Option<f64>, floor: Option<f64>) -> Result<()> {
     let (start, end) = floor.map_or((0.0, 1.0), |floor| (floor, 0.0));
+    let x_axis = match floor {
+        Some(floor) => Axis::of_exponents(floor..0.0),
+        None => Axis::new(0.0..1.0, (0..=5).map(|fifth| f64::from(fifth) / 5.0).collect()),
+    };
     let place = |rate: f64| floor.map_or(rate, |floor| rate.max(10f64.powf(floor)).log10());
     let mut chart = ChartBuilder::on(area)
         .margin(14)
         .margin_right(24)
         .x_label_area_size(46)
         .y_label_area_size(60)
-        .build_cartesian_2d(start..end, 0.0..1.0)
+        .build_cartesian_2d(x_axis, 0.0..1.0)
         .map_err(failed)?;
-    let on_axis = |x: &f64| match floor {
-        None => tick(*x),
-        Some(_) if (x - x.round()).abs() < 1e-6 => tick(10f64.powf(*x)),
-        Some(_) => String::new(),
-    };
+    let on_axis = |x: &f64| tick(if floor.is_some() { 10f64.powf(*x) } else { *x });
     let axis = if floor.is_some() { "false-alarm rate (logarithmic)" } else { "false-alarm rate" };
     mesh!(chart, axis, "recall", &on_axis, &|y: &f64| tick(*y));
     let chance = (0..=200).map(|i| start + (end - start) * f64::from(i) / 200.0).map(|x| match floor {
@@ -69,14 +75,7 @@ fn panel(area: &Area<'_>, curves: &[RocCurve], alpha: Option<f64>, floor: Option
     for (number, curve) in curves.iter().enumerate() {
         let pen = colour(COLOURS[number % COLOURS.len()]).stroke_width(if number == 0 { 3 } else { 2 });
         let points = curve.points.iter().map(|&(rate, recall)| (place(rate), recall));
-        let drawn = chart.draw_series(LineSeries::new(points, pen)).map_err(failed)?;
-        if floor.is_none() {
-            let name = format!("{}: {:.3}", curve.name, curve.auroc);
-            drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], pen));
-        }
-    }
-    if floor.is_none() {
-        legend!(chart, SeriesLabelPosition::LowerRight);
+        chart.draw_series(LineSeries::new(points, pen)).map_err(failed)?;
     }
     Ok(())
 }
