@@ -99,11 +99,7 @@ pub fn text(manifest: &Manifest, folder: &Path, beta: f32) -> String {
         symmetry_text(&mut text, symmetry);
     }
     if let Some(gap) = diagnosis::gap(history, beta) {
-        let _ = writeln!(
-            text,
-            "gap          validation loses {:.3} nats a tile more than train ({:.1} standard errors)",
-            gap.nats, gap.errors
-        );
+        let _ = writeln!(text, "gap          {}", gap.text());
     }
     for finding in &history.diagnosis {
         let _ = writeln!(text, "{:<12} {}", if finding.is_warning() { "warning" } else { "diagnosis" }, finding.words);

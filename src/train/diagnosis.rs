@@ -73,6 +73,15 @@ pub struct Gap {
     pub errors: f64,
 }
 
+impl Gap {
+    /// In words: `validation loss 0.512 nats a tile above that of train, 3.1 standard errors`.
+    pub fn text(self) -> String {
+        let side = if self.nats < 0.0 { "below" } else { "above" };
+        let (nats, errors) = (self.nats.abs(), self.errors.abs());
+        format!("validation loss {nats:.3} nats a tile {side} that of train, {errors:.1} standard errors")
+    }
+}
+
 /// The gap at the kept epoch; `None` in histories that did not record it.
 pub fn gap(history: &History, beta: f32) -> Option<Gap> {
     let kept = history.kept()?;
@@ -155,9 +164,9 @@ fn wide_gap(history: &History, beta: f32) -> Option<Finding> {
         return None;
     }
     let words = format!(
-        "wide gap: validation loses {:.3} nats a tile more than train, {:.1} standard errors. The model knows its training \
-         frames by heart: more normal frames, augmentation, weight decay or a smaller model",
-        gap.nats, gap.errors
+        "wide gap: {}. The model knows its training frames by heart: more normal frames, augmentation, weight decay or a smaller \
+         model",
+        gap.text()
     );
     finding(Sign::WideGap, words)
 }

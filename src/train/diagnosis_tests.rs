@@ -131,6 +131,9 @@ fn a_gap_is_a_number_in_nats_and_in_standard_errors() {
     let small = set(&mut history, 4.0);
     assert!((small.nats - 4.0).abs() < 1e-9 && (small.errors - 4.0 / 2f64.sqrt()).abs() < 1e-9, "{small:?}");
     assert_eq!(signs(&history), [Sign::Converged], "2.8 standard errors may be chance");
+    assert_eq!(small.text(), "validation loss 4.000 nats a tile above that of train, 2.8 standard errors");
+    let below = set(&mut history, -4.0).text();
+    assert_eq!(below, "validation loss 4.000 nats a tile below that of train, 2.8 standard errors");
     set(&mut history, 4.5);
     assert!(words(&history, Sign::WideGap).contains("3.2 standard errors"));
     // Certain, but nothing beside what was learned: 0.9 of 20 nats.

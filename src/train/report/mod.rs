@@ -199,10 +199,7 @@ fn draw_course(html: &mut Html, report: &Report) {
     let history = &report.manifest.history;
     figures::losses(html, report);
     if let Some(gap) = diagnosis::gap(history, report.spec.model.beta) {
-        let says = format!(
-            "At the kept epoch validation loses {:.3} nats a tile more than train: {:.1} standard errors of the difference.",
-            gap.nats, gap.errors
-        );
+        let says = format!("At the kept epoch: {} of the difference.", gap.text());
         figures::gap(html, report, &says);
     }
     labels::accuracy(html, report);
