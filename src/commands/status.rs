@@ -126,7 +126,6 @@ fn line(counts: Counts) -> Line {
         flagged: counts.flagged,
         rejected: counts.rejected,
         duplicates: counts.duplicates,
-        rate: counts.rate,
         model_version: counts.model_version,
         last_error: counts.last_error,
         ..Line::default()

@@ -22,8 +22,6 @@ pub struct Counts {
     pub rejected: u64,
     /// Files whose content had been scored under another name.
     pub duplicates: u64,
-    /// Frames scored a second, over the last minute.
-    pub rate: f64,
     /// Version of the model that scored last.
     pub model_version: Option<String>,
     /// Last error, and when, milliseconds since 1970.
@@ -132,12 +130,12 @@ impl Reader {
     /// # Errors
     /// [`crate::error::Kind::Io`].
     pub fn counts(&self, pipeline: &str) -> Result<Counts> {
-        let rows = |table: &str, since: i64| {
+        let rows = |table: &str| {
             self.run(|connection| {
                 connection.query_row(
                     "SELECT coalesce(sum(parts.rows), 0) FROM parts JOIN batches ON batches.id = parts.batch
-                     WHERE parts.pipeline = ?1 AND parts.table_name = ?2 AND batches.committed = 1 AND batches.committed_at >= ?3",
-                    params![pipeline, table, since],
+                     WHERE parts.pipeline = ?1 AND parts.table_name = ?2 AND batches.committed = 1",
+                    params![pipeline, table],
                     |row| row.get::<_, i64>(0),
                 )
             })
@@ -148,11 +146,10 @@ impl Reader {
             }))
         })?;
         Ok(Counts {
-            scored: rows("scores", 0)? as u64,
-            flagged: rows("anomalies", 0)? as u64,
-            rejected: rows("rejected", 0)? as u64,
-            duplicates: rows("duplicates", 0)? as u64,
-            rate: rows("scores", super::now() - 60_000)? as f64 / 60.0,
+            scored: rows("scores")? as u64,
+            flagged: rows("anomalies")? as u64,
+            rejected: rows("rejected")? as u64,
+            duplicates: rows("duplicates")? as u64,
             model_version: self.last_line(pipeline)?.map(|(_, version)| version),
             last_error,
         })

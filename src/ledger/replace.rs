@@ -44,8 +44,8 @@ impl Ledger {
         })
     }
 
-    /// Last step of a replacement: the new parts count, the old ones are forgotten. The counts of `status` stay, and so does
-    /// its rate: the new parts are as old as the youngest that they replace.
+    /// Last step of a replacement: the new parts count, the old ones are forgotten. The counts of `status` stay; the new
+    /// parts are as old as the youngest that they replace.
     ///
     /// # Errors
     /// [`Kind::Io`].

@@ -248,8 +248,8 @@ pub struct Line {
     pub rejected: u64,
     /// Files whose content had been scored under another name.
     pub duplicates: u64,
-    /// Frames scored a second, over the last minute.
-    pub rate: f64,
+    /// Frames scored a second, over the last minute; only who scores them can tell.
+    pub rate: Option<f64>,
     /// Seconds since the last commit of this process.
     pub last_commit_age_s: Option<f64>,
     /// Seconds from found to committed that 99 % of the last thousand files stayed below.
@@ -277,7 +277,7 @@ fn line(tally: &Tally) -> Line {
         flagged,
         rejected,
         duplicates,
-        rate: tally.rate(),
+        rate: Some(tally.rate()),
         last_commit_age_s: tally.last_commit().map(age_s),
         latency_p99_s: tally.latency_p99(),
         model_version: model.as_ref().map(|model| model.version.clone()),

@@ -20,6 +20,9 @@ fn every_file_ends_scored_or_rejected() {
     let scored = summary["scored"].as_u64().unwrap();
     assert_eq!(scored + summary["known"].as_u64().unwrap(), 50);
     assert_eq!((&summary["rejected"], &summary["unfinished"]), (&2.into(), &0.into()));
+    // A minute ago frames were scored, but nobody scores now.
+    let line = &house.status()["pipelines"]["digits"];
+    assert_eq!((&line["scored"], &line["rate"]), (&scored.into(), &serde_json::Value::Null));
     let again = house.run(&["score", "digits", "inbox", "--json"]);
     let summary: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!((&summary["scored"], &summary["known"]), (&0.into(), &52.into()));

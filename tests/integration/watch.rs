@@ -233,7 +233,8 @@ fn a_daemon_from_ready_to_drained() {
         std::fs::write(house.path(&format!("inbox/new/deep/{index}.png")), image(index)).unwrap();
     }
     house.wait_for(20);
-    assert_eq!(house.status()["running"], true);
+    let status = house.status();
+    assert!(status["running"] == true && status["pipelines"]["digits"]["rate"].as_f64().is_some(), "{status}");
     let (code, text) = failure(&house.run(&["watch"]));
     assert_eq!(code, 7, "{text}");
     assert!(text.contains(&daemon.child.id().to_string()), "{text}");

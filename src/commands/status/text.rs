@@ -50,13 +50,13 @@ fn line(name: &str, line: &Line) -> String {
     let seconds = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_string(), span);
     let waiting = format!("{}{}", count(line.waiting), if line.waiting_more { "+" } else { "" });
     let mut text = format!(
-        "{name:<16}{waiting:>9}{:>11}{:>10}{:>9}{:>10}{:>12}{:>10.1}{:>13}{:>8}  {}\n",
+        "{name:<16}{waiting:>9}{:>11}{:>10}{:>9}{:>10}{:>12}{:>10}{:>13}{:>8}  {}\n",
         count(line.under_way),
         line.scored,
         line.flagged,
         line.rejected,
         line.duplicates,
-        line.rate,
+        line.rate.map_or_else(|| "-".to_string(), |rate| format!("{rate:.1}")),
         seconds(line.last_commit_age_s),
         seconds(line.latency_p99_s),
         line.model_version.as_deref().unwrap_or("-"),
