@@ -244,9 +244,13 @@ fn with_points(sql: &str) -> String {
     text
 }
 
-/// A polars message without the plan that follows it.
-fn plain(message: &str) -> &str {
-    message.split("\n\nResolved plan").next().unwrap_or(message).trim()
+/// A polars message without the plan that follows it, and without the list of columns that the hint gives for every table.
+fn plain(message: &str) -> String {
+    let message = message.split("\n\nResolved plan").next().unwrap_or(message).trim();
+    match message.split_once("; valid columns: [") {
+        Some((message, rest)) => format!("{message}{}", rest.split_once(']').map_or("", |(_, rest)| rest)),
+        None => message.to_string(),
+    }
 }
 
 fn internal(error: PolarsError) -> Failure {

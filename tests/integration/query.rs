@@ -95,6 +95,7 @@ fn wrong_sql_names_the_tables_and_columns() {
         failure.to_string().contains("scroe") && failure.to_string().contains("scores: frame_id, score"),
         "{failure}"
     );
+    assert!(failure.message.contains("scroe") && !failure.message.contains("frame_id"), "{failure}");
     let failure = Reports::open(state.path()).unwrap().query("SELEC 1").unwrap_err();
     assert_eq!(failure.kind, Kind::Usage);
     anomalyd(state.path(), &["SELECT * FROM nothing"]).code(2);
