@@ -101,15 +101,20 @@ impl Shelf {
         find(&self.home, given)
     }
 
-    /// Makes a version the current one and records why. Nobody sees anything but the old name or the new one.
+    /// Makes a version the current one and records why; whether it was not that already. Nobody sees anything but the old name or
+    /// the new one. Of the current version nothing is recorded, but a service that would not take it looks again.
     ///
     /// # Errors
     /// [`Kind::Model`] for a version that is damaged; [`Kind::Io`] naming the file.
-    pub fn promote(&self, version: &str, event: Event, reason: &str, verdict: Option<Verdict>) -> Result<()> {
+    pub fn promote(&self, version: &str, event: Event, reason: &str, verdict: Option<Verdict>) -> Result<bool> {
         (self.verify)(&self.home.join(version))?;
-        let before = current(&self.models, &self.name)?.filter(|before| before != version);
+        let before = current(&self.models, &self.name)?;
         replace(&self.home, CURRENT, &format!("{version}\n"))?;
-        self.record_after(version, event, before, (reason, verdict))
+        if before.as_deref() == Some(version) {
+            return Ok(false);
+        }
+        self.record_after(version, event, before, (reason, verdict))?;
+        Ok(true)
     }
 
     /// Records something that leaves the current version as it is.

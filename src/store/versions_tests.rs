@@ -32,6 +32,7 @@ fn promotion_and_the_way_back_are_recorded() {
     shelf.promote("0001-aaaa", Event::Promoted, "the first", None).unwrap();
     shelf.promote(&shelf.find("2").unwrap(), Event::Promoted, "better", None).unwrap();
     assert_eq!(now().as_deref(), Some("0002-bbbb"));
+    assert!(!shelf.promote("0002-bbbb", Event::Promoted, "once more", None).unwrap(), "it is the current one");
     assert_eq!(shelf.roll_back("worse at night").unwrap(), "0001-aaaa");
     assert_eq!(now().as_deref(), Some("0001-aaaa"));
     assert_eq!(shelf.roll_back("again").unwrap_err().kind, Kind::Model);

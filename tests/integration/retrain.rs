@@ -146,6 +146,8 @@ fn a_worse_version_is_kept_with_the_reason_and_may_be_promoted_and_rolled_back()
     let changes = house.json(&["models", "diff", "spots", "1", "2", "--json"]);
     assert!(changes.as_array().unwrap().iter().any(|change| change["key"] == "data.digest"));
     house.json(&["models", "promote", "spots", "2", "--reason", "a new camera", "--json"]);
+    let again = house.succeed(&["models", "promote", "spots", "2", "--reason", "once more"]);
+    assert!(again.contains("is already the current version"), "{again}");
     assert_eq!((status(&good["version"]), status(&bad["version"])), ("previous".into(), "current".into()));
     house.json(&["models", "rollback", "spots", "--reason", "the old one is back", "--json"]);
     assert_eq!(status(&good["version"]), "current");
@@ -156,6 +158,7 @@ fn a_worse_version_is_kept_with_the_reason_and_may_be_promoted_and_rolled_back()
     assert_eq!(weights(&bad["version"]), before);
     let history = fs::read_to_string(house.path("models/spots/history.toml")).unwrap();
     assert!(history.contains("a new camera") && history.contains("the old one is back"), "{history}");
+    assert!(!history.contains("once more"), "{history}");
     fs::rename(house.path("data"), house.path("elsewhere")).unwrap();
     house.refuse(&["retrain", "spots"], 5, "data/normal");
 }

@@ -141,8 +141,8 @@ pub fn promote(args: &Promote, models: &Path) -> Result<()> {
     let pipeline = name_of(&args.pipeline);
     let shelf = card::shelf(models, &pipeline)?;
     let version = shelf.find(&args.version)?;
-    shelf.promote(&version, Event::Promoted, &args.reason, None)?;
-    told(&pipeline, &version, args.json)
+    let is_new = shelf.promote(&version, Event::Promoted, &args.reason, None)?;
+    told(&pipeline, &version, is_new, args.json)
 }
 
 /// Runs `classify rollback`.
@@ -159,12 +159,12 @@ pub fn roll_back(args: &Rollback, models: &Path) -> Result<()> {
         }
         _ => failure,
     })?;
-    told(&pipeline, &version, args.json)
+    told(&pipeline, &version, true, args.json)
 }
 
-fn told(pipeline: &str, version: &str, json: bool) -> Result<()> {
+fn told(pipeline: &str, version: &str, is_new: bool, json: bool) -> Result<()> {
     if json {
         return say_json(&serde_json::json!({ "pipeline": pipeline, "current": version }));
     }
-    say(&format!("{pipeline}: {version} is the current classifier\n"))
+    say(&format!("{pipeline}: {version} is {}the current classifier\n", if is_new { "" } else { "already " }))
 }

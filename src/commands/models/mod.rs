@@ -91,9 +91,11 @@ fn promote(args: &Promote, models: &Path) -> Result<()> {
     let pipeline = name_of(&args.pipeline);
     let shelf = Shelf::open(models, &pipeline)?;
     let version = shelf.find(&args.version)?;
-    shelf.promote(&version, Event::Promoted, &args.reason, None)?;
-    report::renew(models, &pipeline, &version);
-    told(&pipeline, &version, args.json)
+    let is_new = shelf.promote(&version, Event::Promoted, &args.reason, None)?;
+    if is_new {
+        report::renew(models, &pipeline, &version);
+    }
+    told(&pipeline, &version, is_new, args.json)
 }
 
 fn roll_back(args: &Rollback, models: &Path) -> Result<()> {
@@ -101,14 +103,14 @@ fn roll_back(args: &Rollback, models: &Path) -> Result<()> {
     let shelf = Shelf::open(models, &pipeline)?;
     let version = shelf.roll_back(&args.reason)?;
     report::renew(models, &pipeline, &version);
-    told(&pipeline, &version, args.json)
+    told(&pipeline, &version, true, args.json)
 }
 
-fn told(pipeline: &str, version: &str, json: bool) -> Result<()> {
+fn told(pipeline: &str, version: &str, is_new: bool, json: bool) -> Result<()> {
     if json {
         return say_json(&serde_json::json!({ "pipeline": pipeline, "current": version }));
     }
-    say(&format!("{pipeline}: {version} is the current version\n"))
+    say(&format!("{pipeline}: {version} is {}the current version\n", if is_new { "" } else { "already " }))
 }
 
 /// The name a pipeline's versions go by, of a name or of the path of its file.
