@@ -2,6 +2,7 @@
 
 mod colours;
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use clap::ValueEnum;
 use polars::prelude::*;
 
 use self::colours::{colouring, known};
+use super::labelled::{Selection, select};
 use super::steps::Steps;
 use crate::detector::Detector;
 use crate::draw::plot::{Colouring, Map, scatter_svg};
@@ -21,7 +23,7 @@ use crate::prepare::Prepared;
 use crate::settings::Settings;
 use crate::stats::tsne;
 use crate::store;
-use crate::train::data::{self, Labels, Sample};
+use crate::train::data::{self, Sample};
 use crate::train::judge::Latent;
 
 /// Arguments of `latent`.
@@ -32,7 +34,8 @@ pub struct Args {
     /// Images: files and folders.
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     data: Vec<PathBuf>,
-    /// Labels of the data: CSV with columns `file` and `label` (or `kind`), or IDX (one label a frame, in order).
+    /// Labels of the data: CSV with columns `file` and `label` (or `kind`), or IDX (one label a frame, in order) [default: the
+    /// folders that the frames lie in, where there are several].
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     /// What the colours say [default: label where there are labels, else score].
@@ -90,14 +93,14 @@ struct View {
 /// # Errors
 /// A wrong pipeline, model or label file, unusable data; [`Kind::Io`] naming the file that cannot be written.
 pub fn run(args: &Args, settings: &Settings) -> Result<()> {
-    let colour = wanted(args)?;
     let pipeline = Pipeline::load(&args.pipeline, &settings.pipelines)?;
     let version = store::load(&settings.models, &pipeline)?;
     let name = version.manifest.version.clone();
     let (samples, labels, all) = samples(args, &pipeline, settings)?;
+    let colour = wanted(args.colour, args.labels.is_some() || !labels.is_empty())?;
     let method = method(args, samples.len())?;
     let (views, scores) = views(&pipeline, version, &samples, args.trained_only, settings)?;
-    let known = known(&samples, labels.as_ref(), &scores);
+    let known = known(&samples, &labels, &scores);
     let colouring = colouring(colour, &known)?;
     let charts = views.iter().map(|view| mapped(view, method)).collect::<Result<Vec<Chart>>>()?;
     let title = format!("{} {name}: {} frames in latent space", pipeline.name, samples.len());
@@ -163,27 +166,31 @@ fn mapped(view: &View, method: Method) -> Result<Chart> {
     chart::chart(&view.vectors, method, |done| steps.at(done))
 }
 
-fn wanted(args: &Args) -> Result<Colour> {
-    match (args.colour, &args.labels) {
-        (Some(Colour::Label), None) => Err(Failure::new(Kind::Usage, "--colour label needs labels")
-            .hint("name them with --labels FILE, or colour by score or time")),
-        (None, Some(_)) => Ok(Colour::Label),
-        (colour, _) => Ok(colour.unwrap_or(Colour::Score)),
+fn wanted(colour: Option<Colour>, labelled: bool) -> Result<Colour> {
+    match colour {
+        Some(Colour::Label) if !labelled => Err(Failure::new(Kind::Usage, "--colour label needs labels").hint(
+            "name them with --labels FILE, or give a folder with one folder a label; or colour by score or time",
+        )),
+        Some(colour) => Ok(colour),
+        None if labelled => Ok(Colour::Label),
+        None => Ok(Colour::Score),
     }
 }
 
-/// The frames, their labels where they are given, and how many frames there were.
-fn samples(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec<Sample>, Option<Labels>, usize)> {
+/// Labels of frames by their digests.
+type FrameLabels = HashMap<blake3::Hash, String>;
+
+/// The frames, their labels, and how many frames there were. Folders are labels where there are several: one tells nothing apart.
+fn samples(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec<Sample>, FrameLabels, usize)> {
     let samples = data::load(&args.data, &pipeline.spec.input, &settings.limits)?;
     for (file, rejection) in samples.rejected.iter().take(10) {
         tracing::warn!(file = %file.display(), %rejection, "not used");
     }
-    let labels = args.labels.as_deref().map(|path| {
-        let labels = Labels::read(path)?;
-        labels.check(path, &samples.frames)?;
-        Ok::<_, Failure>(labels)
-    });
-    let labels = labels.transpose()?;
+    let selection = Selection { labels: args.labels.clone(), normal_label: Vec::new() };
+    let mut samples = select(samples, &selection, &args.data)?;
+    if args.labels.is_none() && samples.labels.values().collect::<BTreeSet<_>>().len() < 2 {
+        samples.labels.clear();
+    }
     let (all, most) = (samples.frames.len(), args.most as usize);
     if all < 3 {
         return Err(Failure::new(Kind::Data, format!("a map of {all} frames shows nothing: 3 at least are needed")));
@@ -191,7 +198,8 @@ fn samples(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec
     let frames = samples.frames.into_iter().enumerate();
     // The n-th of every `all / most`, exactly `most` of them.
     let kept = |index: usize| all <= most || index * most / all != (index + 1) * most / all;
-    Ok((frames.filter(|(index, _)| kept(*index)).map(|(_, sample)| sample).collect(), labels, all))
+    let frames = frames.filter(|(index, _)| kept(*index)).map(|(_, sample)| sample).collect();
+    Ok((frames, samples.labels, all))
 }
 
 fn draw(title: &str, views: &[View], charts: &[Chart], colouring: &Colouring) -> Result<String> {

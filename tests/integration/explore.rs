@@ -126,8 +126,20 @@ fn a_map_of_latents_is_a_plot_and_a_table() {
         assert!(rows.column(column).is_ok(), "{column}");
     }
     succeeds(&house, &[&map[..], &["--trained-only", "--out", "o.svg"]].concat());
+    assert!(fs::read_to_string(house.path("o.svg")).unwrap().contains("score [nats]"));
     let rows = ParquetReader::new(fs::File::open(house.path("o.parquet")).unwrap()).finish().unwrap();
     assert!(rows.column("x").is_ok() && rows.column("x_untrained").is_err());
+
+    for kind in ["even", "odd"] {
+        fs::create_dir_all(house.path(&format!("kinds/{kind}"))).unwrap();
+    }
+    for index in 0..24 {
+        let kind = if index % 2 == 0 { "even" } else { "odd" };
+        fs::copy(house.path(&format!("data/{index}.png")), house.path(&format!("kinds/{kind}/{index}.png"))).unwrap();
+    }
+    succeeds(&house, &["latent", "digits", "--data", "kinds", "--trained-only", "--out", "k.svg"]);
+    let svg = fs::read_to_string(house.path("k.svg")).unwrap();
+    assert!(svg.contains("even") && svg.contains("odd") && !svg.contains("score [nats]"), "folders are labels");
 
     let tsne = [&map[..], &["--method", "tsne", "--most", "21", "--trained-only", "--out"]].concat();
     let text = succeeds(&house, &[&tsne[..], &["t.svg"]].concat());

@@ -1,6 +1,6 @@
 //! What the points of a map are coloured by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::DateTime;
 
@@ -10,14 +10,14 @@ use crate::draw::stretch::short;
 use crate::error::{Failure, Kind, Result};
 use crate::explore::chart::Known;
 use crate::report::names::source_name;
-use crate::train::data::{Labels, Sample};
+use crate::train::data::Sample;
 
 /// What is known of each frame.
-pub fn known(samples: &[Sample], labels: Option<&Labels>, scores: &[f64]) -> Vec<Known> {
+pub fn known(samples: &[Sample], labels: &HashMap<blake3::Hash, String>, scores: &[f64]) -> Vec<Known> {
     let of = |(sample, &score): (&Sample, &f64)| Known {
         source: source_name(&sample.source),
         frame_index: sample.index as u32,
-        label: labels.and_then(|labels| labels.of(sample)).map(str::to_string),
+        label: labels.get(&sample.digest).cloned(),
         score,
         time: sample.observed_at,
     };
