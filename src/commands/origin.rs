@@ -82,13 +82,12 @@ fn found(file: &Path, pipeline: &Pipeline) -> Option<PathBuf> {
 }
 
 /// The frames that a version was made from, without what cannot be read any more and without what was put into its folders since.
+/// What is gone is a warning where the rest is there; of a version that came without its data it is none.
 pub fn own(folder: &Path, manifest: &Manifest, pipeline: &Pipeline, settings: &Settings) -> Samples {
-    let mut all = Samples::default();
+    let (mut all, mut gone) = (Samples::default(), Vec::new());
     let mut take = |loaded: Result<Origin>| match loaded {
         Ok(origin) => {
-            for path in &origin.missing {
-                tracing::warn!(path = %path.display(), "data of the current version are gone");
-            }
+            gone.extend(origin.missing);
             merge(&mut all, origin.samples);
         }
         Err(failure) => tracing::warn!(error = failure.message, "data of the current version cannot be read"),
@@ -106,6 +105,13 @@ pub fn own(folder: &Path, manifest: &Manifest, pipeline: &Pipeline, settings: &S
         }
         Err(failure) => {
             tracing::warn!(error = failure.message, "which frames the current version was made from is not known")
+        }
+    }
+    for path in &gone {
+        if all.frames.is_empty() {
+            tracing::info!(path = %path.display(), "the data of the current version are not here");
+        } else {
+            tracing::warn!(path = %path.display(), "data of the current version are gone");
         }
     }
     all
