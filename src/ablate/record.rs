@@ -88,11 +88,16 @@ impl Spread {
         Some(Self { mean, deviation: (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()) })
     }
 
-    /// `mean +- deviation`.
+    /// `mean±deviation`, at most `digits` decimals, fewer of large means.
     pub fn text(self, digits: usize) -> String {
+        let digits = match self.mean.abs() {
+            ..1e3 => digits,
+            ..1e5 => digits.min(1),
+            _ => 0,
+        };
         match self.deviation {
             None => format!("{:.digits$}", self.mean),
-            Some(deviation) => format!("{:.digits$} +- {deviation:.digits$}", self.mean),
+            Some(deviation) => format!("{:.digits$}±{deviation:.digits$}", self.mean),
         }
     }
 
@@ -176,7 +181,8 @@ pub(crate) mod tests {
         row.runs.push(run(2, 3.0, Some(0.9)));
         let both = Spread { mean: 2.0, deviation: Some(2f64.sqrt()) };
         assert_eq!(row.spread(&LOSS), Some(both));
-        assert_eq!((both.text(1).as_str(), both.signed(0).as_str()), ("2.0 +- 1.4", "+2 +- 1"));
+        assert_eq!((both.text(1).as_str(), both.signed(0).as_str()), ("2.0±1.4", "+2±1"));
+        assert_eq!(Spread { mean: -1436.25, deviation: Some(12.0) }.text(2), "-1436.2±12.0");
         assert_eq!(row.spread(&AUROC), None);
     }
 

@@ -1,7 +1,5 @@
 //! What an ablation shows: one table, as text or for a page, and one plot.
 
-use std::fmt::Write;
-
 use clap::ValueEnum;
 
 use super::record::{AUROC, Figure, GAP, GRADIENTS, LOSS, RECONSTRUCTION, Row, Spread, UNITS, ZEROS};
@@ -11,7 +9,7 @@ use crate::error::Result;
 
 /// What the figures mean, for below a table.
 pub const NOTES: [&str; 3] = [
-    "* as in the pipeline; mean +- standard deviation over the seeds; effect: the change against *, seed by seed",
+    "* as in the pipeline; mean±standard deviation over the seeds; effect: the change against *, seed by seed",
     "losses in nats a tile, each at its own beta: where that or the kind of model differs, compare reconstruction and AUROC",
     "gap: validation minus train; first/last gradient: norm in the first layers over that in the last, small where it vanishes",
 ];
@@ -69,33 +67,38 @@ pub fn name(variant: &Variant) -> String {
     format!("{} {}", option.as_ref().map_or("", |option| option.get_name()), variant.value)
 }
 
-/// The table for a terminal.
+/// The table for a terminal, in two parts so that it fits: what each value does to the figures, and what it makes of the network.
 pub fn text(rows: &[Row]) -> String {
     let (headings, lines) = lines(rows);
     let first = lines.iter().map(|line| line.name.len()).max().unwrap_or(0).max(headings[0].len());
-    let width =
-        |at: usize| lines.iter().map(|line| line.cells[at].len()).max().unwrap_or(0).max(headings[at + 1].len());
-    let widths: Vec<usize> = (0..headings.len() - 1).map(width).collect();
-    let row = |name: &str, cells: &mut dyn Iterator<Item = &str>| {
-        let start = format!("{name:<first$}");
-        widths.iter().zip(cells).fold(start, |text, (width, cell)| format!("{text}  {cell:>width$}")) + "\n"
-    };
-    let mut text = row(headings[0], &mut headings[1..].iter().copied());
-    for line in &lines {
-        match &line.note {
-            Some(why) if line.cells[0] == "0" => {
-                let _ = writeln!(text, "{:<first$}  not possible: {why}", line.name);
+    let network = headings.iter().position(|heading| *heading == GRADIENTS.name).unwrap_or(headings.len());
+    let mut text = String::new();
+    for (columns, told) in [(1..network, true), (network..headings.len(), false)] {
+        let cells = |line: &Line| line.cells[columns.start - 1..columns.end - 1].to_vec();
+        let width = |at: usize| {
+            let cells = lines.iter().map(|line| line.cells[at - 1].chars().count());
+            cells.chain([headings[at].len()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = columns.clone().map(width).collect();
+        let row = |name: &str, cells: Vec<String>| {
+            let start = format!("{name:<first$}");
+            widths.iter().zip(cells).fold(start, |text, (width, cell)| format!("{text}  {cell:>width$}")) + "\n"
+        };
+        text += &row(headings[0], headings[columns.clone()].iter().map(ToString::to_string).collect());
+        for line in &lines {
+            let has_run = line.cells[0] != "0";
+            let why = match &line.note {
+                Some(why) if has_run => Some(format!("{:<first$}  ended early: {why}\n", "")),
+                Some(why) => Some(format!("{:<first$}  not possible: {why}\n", line.name)),
+                None => (!has_run).then(|| format!("{:<first$}  not run\n", line.name)),
+            };
+            if has_run {
+                text += &row(&line.name, cells(line));
             }
-            None if line.cells[0] == "0" => {
-                let _ = writeln!(text, "{:<first$}  not run", line.name);
-            }
-            note => {
-                text += &row(&line.name, &mut line.cells.iter().map(String::as_str));
-                text.extend(note.iter().map(|why| format!("{:<first$}  ended early: {why}\n", "")));
-            }
+            text.extend(why.filter(|_| told));
         }
+        text.push('\n');
     }
-    text.push('\n');
     NOTES.iter().fold(text, |text, note| text + note + "\n")
 }
 
@@ -133,6 +136,7 @@ pub fn plot(pipeline: &str, rows: &[Row]) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::Run;
     use super::super::record::tests::{row, run};
     use super::super::variants::Choice;
     use super::*;
@@ -153,13 +157,42 @@ mod tests {
     fn the_table_says_what_each_value_changes_and_why_one_is_missing() {
         let text = text(&rows(Some(0.9)));
         let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_string();
-        assert!(line("norm none").contains("13.00 +- 1.41  +2.50 +- 0.71"), "{text}");
-        assert!(line("norm group *").contains("10.50 +- 0.71"), "{text}");
+        assert!(line("norm none").contains("13.00±1.41  +2.50±0.71"), "{text}");
+        assert!(line("norm group *").contains("10.50±0.71"), "{text}");
         assert!(line("upsample nearest").ends_with("not possible: a dense model doubles no side"), "{text}");
         assert!(line("beta 4").contains("90.00") && text.contains("ended early: seed 2"), "{text}");
         assert!(text.contains("AUROC"));
+        // Once among the figures and once among what is made of the network, its reasons not.
+        let count = |words: &str| text.matches(words).count();
+        assert_eq!((count("norm group *"), count("not possible"), count("ended early")), (2, 1, 1), "{text}");
         let (headings, lines) = lines(&rows(None));
         assert!(!headings.contains(&"AUROC") && lines.iter().all(|line| line.cells.len() + 1 == headings.len()));
+    }
+
+    #[test]
+    fn the_table_fits_a_terminal() {
+        let run = |seed: u64| {
+            let large =
+                Run { active_units: 1024, parameters: 12_345_678, images_per_s: 123_456.0, ..run(seed, 0.0, None) };
+            let loss = -12345.67 - 345.6 * seed as f64;
+            Run {
+                validation_loss: loss,
+                validation_nll: loss,
+                gap: Some(345.67 * seed as f64),
+                auroc: Some(0.9),
+                ..large
+            }
+        };
+        let runs: Vec<Run> = (0..3).map(run).collect();
+        let worse = runs
+            .iter()
+            .map(|run| Run { validation_loss: run.validation_loss + 99.0 * (run.seed * run.seed) as f64, ..*run });
+        let rows = [
+            row(Choice::Upsample, "transposed", false, worse.collect()),
+            row(Choice::Upsample, "pixel_shuffle", true, runs),
+        ];
+        let text = text(&rows);
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     }
 
     #[test]

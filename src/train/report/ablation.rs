@@ -78,8 +78,7 @@ fn rows(html: &mut Html, ablation: &Ablation) {
     html.element("table", &[("class", "numbers")], |html| {
         row(html, "th", &headings);
         for line in &lines {
-            let cells = line.cells.iter().map(|cell| cell.replace("+-", "±")).collect::<Vec<_>>();
-            let cells = std::iter::once(line.name.as_str()).chain(cells.iter().map(String::as_str));
+            let cells = std::iter::once(line.name.as_str()).chain(line.cells.iter().map(String::as_str));
             row(html, "td", &cells.collect::<Vec<_>>());
             if let Some(note) = &line.note {
                 let span = line.cells.len().to_string();
