@@ -7,7 +7,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::Subject;
 use crate::error::{Failure, Kind, Result};
-use crate::model::Prior;
+use crate::model::{Autoencoder, Prior};
 use crate::stats::gaussian::Mahalanobis;
 
 /// What is asked for.
@@ -57,35 +57,50 @@ impl Law {
         if let Some(label) = label {
             return Self::of_class(subject, label);
         }
-        let (channels, rows, columns) = subject.latent_map();
+        match source {
+            Source::Prior => Self::prior(subject.model()).ok_or_else(|| {
+                let name = subject.name();
+                let message = format!("model {name} is an autoencoder without a prior: nothing held its latents to a law");
+                Failure::new(Kind::Usage, message).hint(
+                    "--from posterior draws from a Gaussian fitted to the latents of its training frames; --from normal shows what \
+                     it makes of N(0, 1)",
+                )
+            }),
+            Source::Posterior => Self::posterior(&subject.name(), subject.reference.latents(), subject.latent_map()),
+            Source::Normal => {
+                let is_prior = subject.has_prior() && *subject.model().prior() == Prior::Standard;
+                Ok(Self::Standard { len: subject.model().latent_len(), is_prior })
+            }
+        }
+    }
+
+    /// The prior of a model; `None` where it has none.
+    pub fn prior(model: &Autoencoder) -> Option<Self> {
+        let standard = Self::Standard { len: model.latent_len(), is_prior: true };
+        let classes = || Self::Classes { classes: classes(model) };
+        model.is_variational().then(|| if *model.prior() == Prior::Standard { standard } else { classes() })
+    }
+
+    /// The aggregate posterior of a model of this name, by the latents of its training tiles, `(channels, rows, columns)` each.
+    ///
+    /// # Errors
+    /// [`Kind::Model`] where what is kept of the training latents does not go with such a latent.
+    pub fn posterior(
+        name: &str,
+        latents: &Mahalanobis,
+        (channels, rows, columns): (usize, usize, usize),
+    ) -> Result<Self> {
         let positions = rows * columns;
-        if source == Source::Prior && !subject.has_prior() {
-            let name = subject.name();
-            let message = format!("model {name} is an autoencoder without a prior: nothing held its latents to a law");
-            return Err(Failure::new(Kind::Usage, message).hint(
-                "--from posterior draws from a Gaussian fitted to the latents of its training frames; --from normal shows what it \
-                 makes of N(0, 1)",
-            ));
-        }
-        if source == Source::Prior && *subject.prior() != Prior::Standard {
-            return Ok(Self::Classes { classes: classes(subject) });
-        }
-        if source != Source::Posterior {
-            let is_prior = subject.has_prior() && *subject.prior() == Prior::Standard;
-            return Ok(Self::Standard { len: channels * positions, is_prior });
-        }
-        let latents = subject.reference.latents();
         let kept = if positions == 1 { channels } else { 3 * channels };
         if latents.dim() != kept {
-            let found = latents.dim();
-            let message = format!("model {} keeps training latents of {found} values, not {kept}", subject.name());
+            let message = format!("model {name} keeps training latents of {} values, not {kept}", latents.dim());
             return Err(Failure::new(Kind::Model, message).hint("train again"));
         }
         Ok(if positions == 1 { Self::Fitted(latents.clone()) } else { Self::channels(latents, positions) })
     }
 
     fn of_class(subject: &Subject, label: &str) -> Result<Self> {
-        let mut classes = classes(subject);
+        let mut classes = classes(subject.model());
         if classes.is_empty() {
             let message = format!("--label: model {} has no prior a class", subject.name());
             return Err(Failure::new(Kind::Usage, message).hint("train a pipeline with prior = true in [model.labels]"));
@@ -175,9 +190,9 @@ impl Law {
 }
 
 /// The classes of a model's prior, with their names; none of a prior without.
-fn classes(subject: &Subject) -> Vec<(String, Vec<f32>)> {
-    let of = |(class, name): (usize, &String)| Some((name.clone(), subject.prior().mean(class)?.to_vec()));
-    subject.classes().iter().enumerate().filter_map(of).collect()
+fn classes(model: &Autoencoder) -> Vec<(String, Vec<f32>)> {
+    let of = |(class, name): (usize, &String)| Some((name.clone(), model.prior().mean(class)?.to_vec()));
+    model.classes().iter().enumerate().filter_map(of).collect()
 }
 
 /// Mean and standard deviation of each value of the mixture of some classes.

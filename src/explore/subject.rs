@@ -3,7 +3,7 @@
 use crate::detector::BATCH;
 use crate::draw::Values;
 use crate::error::Result;
-use crate::model::{Autoencoder, Prior, device};
+use crate::model::{Autoencoder, device};
 use crate::pipeline::{Input, ModelKind, Pipeline, Scaling};
 use crate::reference::Reference;
 use crate::settings::Settings;
@@ -78,14 +78,9 @@ impl Subject {
         self.model.is_variational()
     }
 
-    /// What its latents are held close to in training.
-    pub fn prior(&self) -> &Prior {
-        self.model.prior()
-    }
-
-    /// The names of its classes; none without supervision.
-    pub fn classes(&self) -> &[String] {
-        self.model.classes()
+    /// The model itself.
+    pub(super) fn model(&self) -> &Autoencoder {
+        &self.model
     }
 
     /// Latent means of tiles `[N, C, S, S]` in the model's units: `[N, latent_len]`.

@@ -193,6 +193,7 @@ pub fn train(
         name: &job.pipeline.name,
         manifest: &manifest,
         spec,
+        latents: detector.fitted.reference.latents(),
         calibration: &scores,
         seen: Some(&seen),
         events: &[],

@@ -175,7 +175,11 @@ fn an_autoencoder_has_no_prior_and_says_what_can_be_drawn_from_instead() {
     let point =
         workshop::SPOTS.replace("kind = \"dense\"", "kind = \"ae\"").replace("channels = [32]", "channels = [4, 8]");
     fs::write(house.path("spots.toml"), point).unwrap();
-    house.train(&[]);
+    let made = house.train(&[]);
+    let page = fs::read_to_string(house.page(&made["version"])).unwrap();
+    assert!(
+        page.contains("Samples from the aggregate posterior") && page.contains("has no prior to draw samples from")
+    );
     let run = |args: &[&str]| {
         let output = house.run(&[&["generate", "./spots.toml", "--count", "2"], args].concat());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

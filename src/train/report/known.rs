@@ -7,7 +7,7 @@ use super::{FILE, Report, kept, page};
 use crate::ablate::Ablation;
 use crate::error::{Failure, Kind, Result};
 use crate::pipeline::Pipeline;
-use crate::store::{self, Entry, History, Manifest};
+use crate::store::{self, Entry, Fitted, History, Manifest};
 
 /// All that is known of a version.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub struct Known {
     folder: PathBuf,
     manifest: Manifest,
     pipeline: Pipeline,
+    fitted: Fitted,
     calibration: Vec<f64>,
     seen: Option<Seen>,
     events: Vec<Entry>,
@@ -31,11 +32,11 @@ impl Known {
         let folder = home.join(version);
         let manifest = store::read_manifest(&folder)?;
         let pipeline = as_trained(name, &folder, &manifest)?;
-        let calibration = store::load_version(models, &pipeline, version)?.calibration;
+        let store::Version { fitted, calibration, .. } = store::load_version(models, &pipeline, version)?;
         let mut events = History::read(&home)?.entries;
         events.retain(|entry| entry.version == version);
         let (seen, ablation) = (kept::read(&folder)?, Ablation::read(&home)?);
-        Ok(Self { folder, manifest, pipeline, calibration, seen, events, ablation })
+        Ok(Self { folder, manifest, pipeline, fitted, calibration, seen, events, ablation })
     }
 
     /// Writes the page to a file; a reader of it finds the old page or the new one.
@@ -52,6 +53,7 @@ impl Known {
             name: &self.pipeline.name,
             manifest: &self.manifest,
             spec: &self.pipeline.spec,
+            latents: self.fitted.reference.latents(),
             calibration: &self.calibration,
             seen: self.seen.as_ref(),
             events: &self.events,

@@ -1,10 +1,9 @@
-//! What labels did to a training: how often the class is named right, and which class a sample is drawn from.
+//! What labels did to a training: how often the class is named right.
 
 use super::Report;
 use super::chart::{Axis, Chart};
 use super::figures::{BLUE, VERMILION, epochs, figure, legend, over, stroke};
 use super::html::Html;
-use crate::model::Autoencoder;
 use crate::train::history::Epoch;
 
 /// Share of the tiles whose class the head names, of train and validation, over the epochs.
@@ -30,11 +29,4 @@ pub fn accuracy(html: &mut Html, report: &Report) {
         });
         legend(html, &[(BLUE.into(), "train judged as validation is"), (VERMILION.into(), "validation")]);
     });
-}
-
-/// The class that the `index`-th sample is drawn from, by its name: each in turn. `None` for a prior without classes.
-pub fn turn(model: &Autoencoder, index: usize) -> Option<(usize, &str)> {
-    let class = index % model.prior().count().max(1);
-    model.prior().mean(class)?;
-    Some((class, model.classes().get(class).map_or("", String::as_str)))
 }

@@ -4,7 +4,7 @@
 //! html.rs     writes and escapes        figures.rs  charts of the history, the scores, the latent
 //! chart.rs    axes, lines, bars         words.rs    tables and sentences
 //! labels.rs   accuracy of the head
-//! samples.rs  the prior, decoded        gate.rs     what became of the version
+//! samples.rs  draws, decoded            gate.rs     what became of the version
 //! sealed.rs   the test split            ablation.rs what each option is worth
 //! seen.rs     what only the data can show           kept.rs  the same as files of the version
 //! known.rs    all of it from a version's folder, to write the page anew               map.rs  tiles in the latent space
@@ -40,11 +40,13 @@ use crate::calibrate::Calibration;
 use crate::error::{Failure, Result};
 use crate::pipeline::Spec;
 use crate::segment;
+use crate::stats::gaussian::Mahalanobis;
 use crate::store::{self, Entry, Manifest};
 use crate::train::diagnosis;
 use html::{Html, png_address};
 pub use kept::write as keep;
 pub use known::{Known, renew};
+use samples::Samples;
 pub use seen::{Latents, Seen};
 
 /// Its name in a version's folder.
@@ -64,6 +66,8 @@ pub struct Report<'a> {
     pub manifest: &'a Manifest,
     /// The pipeline as it was trained.
     pub spec: &'a Spec,
+    /// The latents of the training tiles.
+    pub latents: &'a Mahalanobis,
     /// Scores of the calibration frames.
     pub calibration: &'a [f64],
     /// What only the data show; none where they are not at hand.
@@ -115,14 +119,15 @@ struct Pictures {
     augmentation: Option<Vec<u8>>,
     denoising: Option<Vec<u8>>,
     filters: Option<Vec<u8>>,
-    samples: Option<Vec<u8>>,
+    samples: Vec<Samples>,
     segmentation: Option<Vec<u8>>,
 }
 
 impl Pictures {
     fn of(report: &Report) -> Result<Self> {
         let read = |name: &str| std::fs::read(report.folder.join(name)).ok();
-        let samples = samples::sheet(report.spec, &report.folder.join("weights.safetensors"))?;
+        let weights = report.folder.join("weights.safetensors");
+        let samples = samples::samples(report.name, report.spec, &weights, report.latents)?;
         Ok(Self {
             reconstructions: read("reconstructions.png"),
             augmentation: read("augmentation.png"),
@@ -172,7 +177,7 @@ fn body(html: &mut Html, report: &Report, (calibration, pictures, ablation): Mad
     section(html, diagnosis, |html| words::findings(html, report));
     section(html, course, |html| html.element("div", &[("class", "grid")], |html| draw_course(html, report)));
     section(html, latent, |html| html.element("div", &[("class", "grid")], |html| draw_latent(html, report)));
-    section(html, shown, |html| draw_pictures(html, pictures, report.spec));
+    section(html, shown, |html| draw_pictures(html, pictures));
     section(html, denoised, |html| denoising::draw(html, report, pictures.denoising.as_deref()));
     section(html, scores, |html| {
         html.words("p", &[], &figures::certificate(calibration));
@@ -235,7 +240,7 @@ fn picture(html: &mut Html, title: &str, says: &str, png: &[u8]) {
     });
 }
 
-fn draw_pictures(html: &mut Html, pictures: &Pictures, spec: &Spec) {
+fn draw_pictures(html: &mut Html, pictures: &Pictures) {
     if let Some(png) = &pictures.filters {
         let says = "Training tiles, and the gradient channels that the encoder sees beside them; the decoder gives back the \
                     tile alone.";
@@ -245,18 +250,10 @@ fn draw_pictures(html: &mut Html, pictures: &Pictures, spec: &Spec) {
         let says = "Validation tiles beside what the model makes of them, each stretched linearly between its own percentiles.";
         picture(html, "Reconstructions", says, png);
     }
-    match &pictures.samples {
-        Some(png) => {
-            let law = if spec.model.labels.as_ref().is_some_and(|labels| labels.prior) {
-                "the normals of the classes in turn"
-            } else {
-                "independent standard normals"
-            };
-            let says = format!(
-                "Latents drawn from {law}, decoded. What looks like the instrument's frames says that the posterior fills the prior."
-            );
-            picture(html, "Samples from the prior", &says, png);
-        }
-        None => words::missing(html, "An autoencoder without a prior has nothing to draw samples from."),
+    for samples in &pictures.samples {
+        picture(html, samples.title, &samples.says, &samples.png);
+    }
+    if pictures.samples.len() < 2 {
+        words::missing(html, "An autoencoder has no prior to draw samples from.");
     }
 }

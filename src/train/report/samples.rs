@@ -1,52 +1,70 @@
-//! What a variational model makes of its prior: latents drawn from standard normals, about the means of the classes where it
-//! has any, decoded.
+//! What a model makes of latents drawn from its prior, where it has one, and from its aggregate posterior, which every model has:
+//! a VAE and an AE are held side by side by the latter.
 
 use std::path::Path;
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
-
-use super::labels::turn;
 use crate::draw::Values;
 use crate::draw::colour::GREEN;
-use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail};
+use crate::draw::sheet::{Heading, Tile, contact_sheet, thumbnail_as};
+use crate::draw::stretch::Stretch;
 use crate::error::Result;
+use crate::explore::Law;
 use crate::model::{Autoencoder, Device};
 use crate::pipeline::Spec;
+use crate::stats::gaussian::Mahalanobis;
 
-/// Pictures on the sheet, and how many a row.
+/// Pictures on a sheet, and how many a row.
 const COUNT: usize = 24;
 const COLUMNS: usize = 8;
 
-/// A sheet of samples as PNG; `None` for a model without a prior.
+/// Samples from one law.
+pub struct Samples {
+    /// What they are called.
+    pub title: &'static str,
+    /// What they say.
+    pub says: String,
+    /// The sheet.
+    pub png: Vec<u8>,
+}
+
+/// Samples from the prior, unless the model has none, and from the aggregate posterior, fitted to the `latents` of the training
+/// tiles.
 ///
 /// # Errors
-/// [`crate::error::Kind::Model`] when the weights cannot be read.
-pub fn sheet(spec: &Spec, weights: &Path) -> Result<Option<Vec<u8>>> {
-    if !spec.model.is_variational() {
-        return Ok(None);
-    }
+/// [`crate::error::Kind::Model`] when the weights cannot be read, or the latents are not theirs.
+pub fn samples(name: &str, spec: &Spec, weights: &Path, latents: &Mahalanobis) -> Result<Vec<Samples>> {
     let mut model = Autoencoder::load(&spec.model, &spec.input, weights, Device::Cpu)?;
-    let random = ChaCha8Rng::seed_from_u64(spec.training.seed);
-    let mut z: Vec<f32> = StandardNormal.sample_iter(random).take(COUNT * model.latent_len()).collect();
-    let mut captions = vec![Vec::new(); COUNT];
-    for (index, (z, caption)) in z.chunks_exact_mut(model.latent_len()).zip(&mut captions).enumerate() {
-        let Some((class, name)) = turn(&model, index) else { break };
-        let mean = model.prior().mean(class).unwrap_or_default();
-        z.iter_mut().zip(mean).for_each(|(z, mean)| *z += mean);
-        caption.push(name.to_string());
+    let fills = "What looks like the instrument's frames says that the posterior fills the prior.";
+    let prior = Law::prior(&model).map(|law| ("Samples from the prior", law, fills));
+    let every = "Every kind of model has one: a VAE and an AE can be compared by it.";
+    let fitted = Law::posterior(name, latents, model.latent_map())?;
+    let laws = prior.into_iter().chain([("Samples from the aggregate posterior", fitted, every)]);
+    laws.map(|(title, law, meaning)| {
+        let png = sheet(title, &law, &mut model, spec.training.seed)?;
+        Ok(Samples { title, says: format!("Latents drawn from {}, decoded. {meaning}", law.text()), png })
+    })
+    .collect()
+}
+
+/// Decoded draws from a law as PNG, all under one stretch.
+fn sheet(title: &str, law: &Law, model: &mut Autoencoder, seed: u64) -> Result<Vec<u8>> {
+    let outputs = model.decode(&law.draw(COUNT, seed))?;
+    let (observation, len) = (model.observation(), model.image_len());
+    let mut images = vec![0.0; outputs.len()];
+    for (output, image) in outputs.chunks_exact(len).zip(images.chunks_exact_mut(len)) {
+        observation.reconstruct(output, image);
     }
-    let outputs = model.decode(&z)?;
-    let observation = model.observation();
-    let (side, channels) = (model.size(), model.channels());
-    let mut pixels = vec![0.0; model.image_len()];
-    let draw = |(output, caption): (&[f32], Vec<String>)| {
-        observation.reconstruct(output, &mut pixels);
-        let values = Values { width: side, height: side, channels, pixels: &pixels };
-        Tile { image: thumbnail(values), caption, border: GREEN }
+    let stretch = Stretch::linear(&images);
+    let tile = |(index, pixels): (usize, &[f32])| {
+        let values = Values { width: model.size(), height: model.size(), channels: model.channels(), pixels };
+        let caption = law.class(index).map(str::to_string).into_iter().collect();
+        Tile { image: thumbnail_as(values, &stretch, &[]), caption, border: GREEN }
     };
-    let tiles: Vec<Tile> = outputs.chunks_exact(model.image_len()).zip(captions).map(draw).collect();
-    let heading = Heading { title: "samples from the prior".into(), ..Heading::default() };
-    Ok(Some(contact_sheet(&heading, &tiles, COLUMNS)))
+    let heading = Heading {
+        title: title.to_lowercase(),
+        lines: vec![format!("all under one stretch: {}, in the model's units", stretch.caption())],
+        legend: Vec::new(),
+    };
+    let tiles: Vec<Tile> = images.chunks_exact(len).enumerate().map(tile).collect();
+    Ok(contact_sheet(&heading, &tiles, COLUMNS))
 }

@@ -11,7 +11,7 @@ use crate::components::Component;
 use crate::denoise::compare::Denoising;
 use crate::denoise::fidelity::Fidelity;
 use crate::pipeline::Pipeline;
-use crate::store::{Anomalies, Event, FalseAlarms, Other, Paired, Verdict, read_manifest};
+use crate::store::{Anomalies, Event, FalseAlarms, Fitted, Other, Paired, Verdict, read_manifest};
 use crate::train::classes::Counts;
 use crate::train::fit::Epoch;
 use crate::train::judge::{Answers, Latent, Loss};
@@ -72,7 +72,9 @@ fn made_since(name: &str, manifest: &Manifest, seen: Option<&Seen>, since: (&[En
     let calibration: Vec<f64> = (0..400).map(|at| f64::from(at) * 0.02).collect();
     let (folder, (events, ablation)) = (folder(), since);
     let (spec, calibration) = (&pipeline.spec, &calibration[..]);
-    page(&Report { name, manifest, spec, calibration, seen, events, ablation, folder: &folder }).unwrap()
+    let fitted: Fitted = rmp_serde::from_slice(&fs::read(folder.join("reference.msgpack")).unwrap()).unwrap();
+    let latents = fitted.reference.latents();
+    page(&Report { name, manifest, spec, latents, calibration, seen, events, ablation, folder: &folder }).unwrap()
 }
 
 /// Refused by the gate, promoted by a person.
@@ -159,6 +161,7 @@ fn a_page_has_every_part_and_needs_nothing_from_elsewhere() {
         "Latent map",
         "600 validation tiles",
         "Samples from the prior",
+        "Samples from the aggregate posterior",
         "Reconstructions",
         "With confidence 95 %, at most 1 % of the normal frames",
         "weights exactly zero",
