@@ -63,5 +63,4 @@ pub fn count_waiting(inbox: &Path, watch: &Watch, known: &Known) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "watch/tests.rs"]
 mod tests;

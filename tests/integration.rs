@@ -23,6 +23,7 @@ mod integration {
     mod segment;
     mod show;
     mod simulate;
+    mod status;
     mod train;
     mod watch;
     mod workshop;
