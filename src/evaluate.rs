@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::components::Component;
 use crate::error::Result;
+use crate::frame_size::Sizes;
 use crate::pipeline::Reduction;
 use crate::prepare::Prepared;
 use crate::score::Scorer;
@@ -24,6 +25,8 @@ pub struct Scores {
     pub combined: f64,
     /// Flagged at the certified threshold.
     pub flagged: bool,
+    /// The frame is of another size than the calibration frames: the certificate does not hold for it.
+    pub other_size: bool,
     /// `-ln p` of each component, reduced over the tiles; then of each component's mean over the tiles.
     pub components: BTreeMap<String, f64>,
 }
@@ -51,6 +54,10 @@ pub struct Evaluation {
     pub anomalous: usize,
     /// Frames and files that could not be scored.
     pub rejected: usize,
+    /// Frames of other sizes than those calibrated on: the certificate does not hold for them.
+    pub other_sizes: usize,
+    /// Sizes of the calibration frames; none where the version did not record them.
+    pub calibrated_on: Option<Sizes>,
     /// Of the combined score.
     #[serde(flatten)]
     pub combined: Figures,
@@ -110,8 +117,9 @@ pub fn score(scorer: &mut Scorer, frames: &[&Prepared], score_spec: &crate::pipe
     let mut scores = Vec::with_capacity(frames.len());
     for some in frames.chunks(FRAMES_AT_ONCE) {
         let examined = scorer.detector().examine(some)?;
+        let other_sizes: Vec<bool> = some.iter().map(|frame| scorer.other_size(frame).is_some()).collect();
         let tails = &scorer.detector().fitted.tails;
-        for frame in examined {
+        for (frame, other_size) in examined.into_iter().zip(other_sizes) {
             let combined = tails.frame_score(&frame.tiles, score_spec);
             let mut components = BTreeMap::new();
             for component in Component::ALL {
@@ -123,7 +131,7 @@ pub fn score(scorer: &mut Scorer, frames: &[&Prepared], score_spec: &crate::pipe
                     components.insert(format!("spread_{name}"), tails.spread_score(&frame.tiles, component));
                 }
             }
-            scores.push(Scores { combined, flagged: combined > threshold, components });
+            scores.push(Scores { combined, flagged: combined > threshold, other_size, components });
         }
     }
     Ok(scores)
@@ -170,6 +178,8 @@ pub fn evaluate(
         normal: normal.len(),
         anomalous: all.len(),
         rejected,
+        other_sizes: normal.iter().chain(all.iter().copied()).filter(|scores| scores.other_size).count(),
+        calibrated_on: scorer.sizes(),
         combined: figures(&combined(&normal_refs), &combined(&all)),
         recall_at_alpha: confusion.recall(),
         false_alarm_rate: confusion.false_alarm_rate(),

@@ -162,7 +162,15 @@ mod tests {
 
     fn frame(value: f32) -> Prepared {
         let scaling = Scaling::Linear { black: 0.0, white: 1.0 };
-        Prepared { width: 4, height: 4, channels: 1, pixels: vec![value; 16], tiles: vec![(0, 0)], scaling }
+        Prepared {
+            width: 4,
+            height: 4,
+            channels: 1,
+            pixels: vec![value; 16],
+            tiles: vec![(0, 0)],
+            in_file: [4, 4],
+            scaling,
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod drift;
 pub mod evaluate;
 pub mod evidence;
 pub mod explore;
+pub mod frame_size;
 pub mod measure;
 pub mod reference;
 pub mod score;

@@ -20,6 +20,8 @@ pub struct Prepared {
     pub pixels: Vec<f32>,
     /// Top-left corners of the tiles, `(x, y)`; one `(0, 0)` where the frame is the tile.
     pub tiles: Vec<(usize, usize)>,
+    /// Width and height in the file, before any resampling.
+    pub in_file: [usize; 2],
     /// How the pixels were scaled; [`Scaling::PerFrame`] resolved to the frame's own range.
     pub scaling: Scaling,
 }
@@ -99,6 +101,7 @@ fn cover(starts: impl Iterator<Item = usize>, size: usize, length: usize) -> Vec
 /// # Errors
 /// A [`Rejection`] for a frame of the wrong size or channels, or with too many blank pixels.
 pub fn prepare(frame: Frame, input: &Input) -> Result<Prepared, Rejection> {
+    let in_file = [frame.width, frame.height];
     let mut frame = match_channels(frame, input.channels)?;
     fill_blanks(&mut frame, input.max_blank)?;
     if input.resize {
@@ -113,7 +116,7 @@ pub fn prepare(frame: Frame, input: &Input) -> Result<Prepared, Rejection> {
         frame.pixels.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
     }
     let Frame { width, height, channels, pixels, .. } = frame;
-    Ok(Prepared { width, height, channels, pixels, tiles, scaling })
+    Ok(Prepared { width, height, channels, pixels, tiles, in_file, scaling })
 }
 
 /// Averages colour to grey for a grey model; colour is never invented.

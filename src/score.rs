@@ -11,6 +11,7 @@ use crate::denoise::Denoiser;
 use crate::denoise::departures::{Departures, Noise, departures};
 use crate::detector::{Detector, Examined};
 use crate::error::{Failure, Result};
+use crate::frame_size::{FrameSize, OtherSize, Sizes};
 use crate::measure::anomaly_map;
 use crate::model::device;
 use crate::pipeline::{Keep, Pipeline, Reduction};
@@ -49,6 +50,8 @@ pub struct Verdict {
     pub is_anomaly: bool,
     /// The p-value lies beyond the calibration's reach: an estimate, no certificate.
     pub extrapolated: bool,
+    /// The frame is of another size than the calibration frames: p-value and threshold are not its own, and there is no certificate.
+    pub other_size: Option<OtherSize>,
     /// Latent mean (the most anomalous tile's for a tiled frame).
     pub latent_mean: Vec<f32>,
     /// The class of normal frames that its latent mean is nearest to; `None` where the model knows no classes.
@@ -138,6 +141,7 @@ pub struct Scorer {
     denoiser: Option<Denoiser>,
     segmenter: Option<Segmenter>,
     calibration: Calibration,
+    sizes: Option<Sizes>,
     classifier: Option<Classifier>,
 }
 
@@ -171,8 +175,10 @@ impl Scorer {
         };
         let denoiser = Denoiser::load(&pipeline.spec, &version, device::pick(device)?)?;
         let segmenter = Segmenter::load(&pipeline.spec, &version, device::pick(device)?)?;
+        let sizes = version.manifest.data.sizes.or_else(|| Sizes::only(&pipeline.spec.input));
         let detector = Detector::load(&pipeline.spec, version, device::pick(device)?)?;
-        Ok(Self { pipeline: pipeline.clone(), identity, detector, denoiser, segmenter, calibration, classifier: None })
+        let pipeline = pipeline.clone();
+        Ok(Self { pipeline, identity, detector, denoiser, segmenter, calibration, sizes, classifier: None })
     }
 
     /// By what frames are judged.
@@ -183,6 +189,17 @@ impl Scorer {
     /// The version of the classifier, where there is one.
     pub fn classifier(&self) -> Option<&str> {
         self.classifier.as_ref().map(|classifier| classifier.card.version.as_str())
+    }
+
+    /// Sizes of the calibration frames; none where the version did not record them.
+    pub fn sizes(&self) -> Option<Sizes> {
+        self.sizes
+    }
+
+    /// What is to be said of a frame of another size than the calibration frames; nothing where theirs are not known.
+    pub fn other_size(&self, frame: &Prepared) -> Option<OtherSize> {
+        let (calibrated, frame) = (self.sizes?, FrameSize::of(frame));
+        (!calibrated.cover(frame, &self.pipeline.spec.input)).then_some(OtherSize { frame, calibrated })
     }
 
     /// The calibration behind the p-values.
@@ -245,6 +262,7 @@ impl Scorer {
             alpha: self.calibration.asked.alpha,
             is_anomaly,
             extrapolated,
+            other_size: self.other_size(frame),
             class: self.detector.class_of(&latent_mean)?,
             latent_mean,
             named: if is_anomaly { self.name(frame, frame.tiles[worst])? } else { None },

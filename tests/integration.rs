@@ -12,6 +12,7 @@ mod integration {
     mod drift;
     mod explore;
     mod filters;
+    mod frame_size;
     mod labels;
     mod ledger;
     mod observe;

@@ -47,7 +47,8 @@ fn picture(kind: &str, id: u64) -> Vec<f32> {
 fn sample(kind: &str, id: u64) -> Sample {
     let scaling = Scaling::Linear { black: 0.0, white: 1.0 };
     let pixels = picture(kind, id);
-    let prepared = Prepared { width: SIDE, height: SIDE, channels: 1, pixels, tiles: vec![(0, 0)], scaling };
+    let prepared =
+        Prepared { width: SIDE, height: SIDE, channels: 1, pixels, tiles: vec![(0, 0)], in_file: [SIDE; 2], scaling };
     let digest = blake3::hash(format!("{kind} {id}").as_bytes());
     Sample { source: PathBuf::from(format!("{kind}/{id}.png")), index: 0, digest, observed_at: None, prepared }
 }

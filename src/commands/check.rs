@@ -9,6 +9,7 @@ use std::net::TcpListener;
 
 use crate::daemon::{self, Plan};
 use crate::error::{Failure, Kind, Result};
+use crate::frame_size::Sizes;
 use crate::model::device;
 use crate::observe::token::Token;
 use crate::pipeline::Pipeline;
@@ -136,7 +137,15 @@ fn model(pipeline: Pipeline, settings: &Settings, findings: &mut Findings) {
     let (name, alpha) = (pipeline.name.clone(), pipeline.spec.calibration.alpha);
     if let Some(plan) = findings.take(Plan::load(pipeline, &settings.models, "cpu")) {
         let version = &plan.judge.identity().model_version;
-        findings.good(format!("pipeline {name}: model {version} is whole, alpha {alpha} is certified"));
+        let whole = format!("pipeline {name}: model {version} is whole, alpha {alpha} is certified");
+        match plan.judge.sizes() {
+            Some(sizes) => findings.good(format!("{whole} for frames of {sizes}")),
+            None => {
+                findings.good(whole);
+                let unknown = format!("pipeline {name}: model {version}: {}", Sizes::UNKNOWN);
+                findings.doubtful(unknown, &format!("train a new one: anomalyd retrain {name}"));
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::report;
 use crate::draw::plot::{self, RocCurve};
 use crate::error::{Failure, Kind, Result};
 use crate::evaluate::{self, Evaluation, Scores};
+use crate::frame_size::{OtherSize, Sizes};
 use crate::pipeline::Pipeline;
 use crate::prepare::Prepared;
 use crate::score::Scorer;
@@ -221,6 +222,16 @@ fn print(evaluation: &Evaluation) {
         evaluation.anomalous,
         evaluation.rejected
     );
+    match evaluation.calibrated_on {
+        Some(calibrated) if evaluation.other_sizes > 0 => sayln!(
+            "warning            {} of them are of other sizes than those calibrated on, {calibrated}: the certificate does not hold \
+             for them; {}",
+            evaluation.other_sizes,
+            OtherSize::TO_DO
+        ),
+        Some(_) => {}
+        None => sayln!("warning            {}", Sizes::UNKNOWN),
+    }
     sayln!("auroc              {}", number(evaluation.combined.auroc));
     sayln!("average precision  {}", number(evaluation.combined.average_precision));
     sayln!("recall at alpha    {} (alpha {})", number(evaluation.recall_at_alpha), evaluation.alpha);

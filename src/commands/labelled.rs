@@ -138,8 +138,15 @@ mod tests {
     fn samples(files: &[PathBuf]) -> Samples {
         let sample = |file: &PathBuf| {
             let scaling = Scaling::Linear { black: 0.0, white: 1.0 };
-            let prepared =
-                Prepared { width: 1, height: 1, channels: 1, pixels: vec![0.0], tiles: vec![(0, 0)], scaling };
+            let prepared = Prepared {
+                width: 1,
+                height: 1,
+                channels: 1,
+                pixels: vec![0.0],
+                tiles: vec![(0, 0)],
+                in_file: [1, 1],
+                scaling,
+            };
             let digest = blake3::hash(file.as_os_str().as_encoded_bytes());
             Sample { source: file.clone(), index: 0, digest, observed_at: None, prepared }
         };

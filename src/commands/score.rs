@@ -80,6 +80,12 @@ fn print(args: &Args, settings: &Settings, summary: &Summary) -> Result<()> {
     sayln!("scored    {}", summary.scored);
     sayln!("flagged   {}", summary.flagged);
     sayln!("rejected  {}", summary.rejected);
+    if summary.other_sizes > 0 {
+        sayln!(
+            "uncovered {} of other sizes than the model was calibrated on: no certificate for them",
+            summary.other_sizes
+        );
+    }
     if summary.known > 0 {
         sayln!("known     {} (scored before)", summary.known);
     }

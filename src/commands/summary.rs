@@ -30,6 +30,9 @@ pub fn text(manifest: &Manifest, folder: &Path, beta: f32) -> String {
         "frames       {} train, {} validation, {} calibration, {} rejected",
         manifest.data.train, manifest.data.validation, manifest.data.calibration, manifest.data.rejected
     );
+    if let Some(sizes) = manifest.data.sizes {
+        let _ = writeln!(text, "certified    for frames of {sizes}");
+    }
     if let Some(groups) = manifest.data.groups {
         let _ = writeln!(
             text,

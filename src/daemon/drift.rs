@@ -12,8 +12,11 @@ use super::lane::Lane;
 use super::stages::FrameInfo;
 use crate::drift::{Monitor, Setup};
 use crate::error::Result;
+use crate::frame_size::OtherSize;
 use crate::ledger::Ledger;
 use crate::observe::tally::Tally;
+use crate::report::schema::Void;
+use crate::score::Verdict;
 
 /// The watches, by the number of the identity under which frames are scored.
 pub struct Drift {
@@ -56,22 +59,34 @@ impl Drift {
         Ok(())
     }
 
-    /// Looks at the next frame. Whether certificates are void, from this frame on or from one before.
+    /// Looks at the next frame. Why its certificate is void, where it is: by what this frame shows, or one before. A frame of another
+    /// size is not ranked: it says of itself that it is unlike the calibration frames, and nothing of those that are like them.
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`].
-    pub fn see(&self, ledger: &mut Ledger, frame: &FrameInfo, score: f64, at: DateTime<Utc>) -> Result<bool> {
+    pub fn see(
+        &self,
+        ledger: &mut Ledger,
+        frame: &FrameInfo,
+        verdict: &Verdict,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Void>> {
+        if let Some(other) = &verdict.other_size {
+            frame.span.in_scope(
+                || warn!(detail = %other, "no certificate for a frame of another size: {}", OtherSize::TO_DO),
+            );
+            return Ok(Some(Void::FrameSize));
+        }
         let mut watches = self.lock();
         let watch = watch_over(&mut watches, ledger, &frame.file.lane)?;
-        if !self.looks {
-            return Ok(watch.monitor.is_raised());
+        if self.looks {
+            watch.changed = true;
+            if let Some(detail) = watch.monitor.see(&watch.setup, verdict.score, &frame.raw, at) {
+                warn!(pipeline = watch.pipeline, source = %frame.file.source, detail, "drift: certificates are void");
+                watch.say(&self.condition);
+            }
         }
-        watch.changed = true;
-        if let Some(detail) = watch.monitor.see(&watch.setup, score, &frame.raw, at) {
-            warn!(pipeline = watch.pipeline, source = %frame.file.source, detail, "drift: certificates are void");
-            watch.say(&self.condition);
-        }
-        Ok(watch.monitor.is_raised())
+        Ok(watch.monitor.is_raised().then_some(Void::Drift))
     }
 
     /// The states that have changed, by identity, to be committed with the rows.

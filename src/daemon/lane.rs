@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use tracing::warn;
+
 use super::after::Line;
 use super::progress::Progress;
 use super::stages::FileInfo;
 use crate::drift::Setup;
 use crate::error::{Failure, Kind, Result};
+use crate::frame_size::Sizes;
 use crate::ledger::Ledger;
 use crate::observe::tally::Tally;
 use crate::pipeline::{After, Input, Keep, Pipeline, Watch};
@@ -22,6 +25,11 @@ pub trait Judge: Send {
     /// Scores of the frames that the verdicts are calibrated by; none where they are not.
     fn calibration(&self) -> &[f64] {
         &[]
+    }
+
+    /// Sizes of those frames; none where they are not known.
+    fn sizes(&self) -> Option<Sizes> {
+        None
     }
 
     /// The version of the classifier that names what is flagged; `None` where there is none.
@@ -43,6 +51,10 @@ impl Judge for Scorer {
 
     fn calibration(&self) -> &[f64] {
         self.calibration().scores()
+    }
+
+    fn sizes(&self) -> Option<Sizes> {
+        self.sizes()
     }
 
     fn classifier(&self) -> Option<&str> {
@@ -120,6 +132,9 @@ impl Lane {
             );
         }
         let identity = Arc::new(judge.identity().clone());
+        if judge.sizes().is_none() {
+            warn!(pipeline = pipeline.name, model = identity.model_version, "{}: train a new one", Sizes::UNKNOWN);
+        }
         let number = ledger.identity(&pipeline.name, &identity)?;
         let line_number = ledger.line(&pipeline.name, number, pipeline.spec.watch.rejudge)?;
         let tally = progress.tally(&pipeline.name);

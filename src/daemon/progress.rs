@@ -23,6 +23,8 @@ pub struct Progress {
     pub scored: AtomicU64,
     /// Frames with a committed row in `anomalies`.
     pub flagged: AtomicU64,
+    /// Those scored that are of other sizes than their model was calibrated on.
+    pub other_sizes: AtomicU64,
     /// Committed rows in `rejected`.
     pub rejected: AtomicU64,
     /// The decode stage.
@@ -129,6 +131,7 @@ impl Progress {
             known: self.known.load(Relaxed),
             scored,
             flagged: self.flagged.load(Relaxed),
+            other_sizes: self.other_sizes.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
             seconds: elapsed.as_secs_f64(),
             images_per_second: scored as f64 / elapsed.as_secs_f64().max(1e-9),
@@ -149,6 +152,8 @@ pub struct Summary {
     pub scored: u64,
     /// Frames flagged.
     pub flagged: u64,
+    /// Frames scored that are of other sizes than the model was calibrated on: the certificate does not hold for them.
+    pub other_sizes: u64,
     /// Files and frames rejected.
     pub rejected: u64,
     /// From the first file to the last commit.

@@ -11,7 +11,7 @@ use crate::draw::png::{Png16, png16};
 use crate::error::{Failure, Kind, Result};
 use crate::pipeline::Keep;
 use crate::report::names::frame_id;
-use crate::report::schema::{self, AnomalyExtra, DenoisedRow, DuplicateRow, RejectedRow, ScoreRow, Table};
+use crate::report::schema::{self, AnomalyExtra, DenoisedRow, DuplicateRow, RejectedRow, ScoreRow, Table, Void};
 use crate::score::{DenoisedBy, Maps, Verdict};
 
 /// What a row costs beside its pictures.
@@ -29,8 +29,15 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Adds a frame judged; `void` where its certificate is. Its maps become pictures here, so that they do not wait in full size. Returns the bytes it takes.
-    pub fn score(&mut self, frame: FrameInfo, mut verdict: Verdict, scored_at: DateTime<Utc>, void: bool) -> usize {
+    /// Adds a frame judged; `void` says why its certificate is, where it is. Its maps become pictures here, so that they do not wait in
+    /// full size. Returns the bytes it takes.
+    pub fn score(
+        &mut self,
+        frame: FrameInfo,
+        mut verdict: Verdict,
+        scored_at: DateTime<Utc>,
+        void: Option<Void>,
+    ) -> usize {
         let _inside = frame.span.clone().entered();
         let lane = &frame.file.lane;
         let digest = frame.file.digest.as_ref().map_or_else(|| "".into(), |(_, hex)| hex.clone());
@@ -59,7 +66,7 @@ impl Tables {
             identity: lane.identity.clone(),
             stat: frame.file.stat,
             raw: frame.raw,
-            certificate_void: void,
+            void,
             verdict,
         };
         let (score, p_value) = (row.verdict.score, row.verdict.p_value);
@@ -126,6 +133,11 @@ impl Tables {
     /// Rows of all tables that a reader counts.
     pub fn len(&self) -> usize {
         self.scores.len() + self.rejected.len() + self.duplicates.len()
+    }
+
+    /// Scored frames of other sizes than those calibrated on.
+    pub fn other_sizes(&self) -> u64 {
+        self.scores.iter().filter(|row| row.void == Some(Void::FrameSize)).count() as u64
     }
 
     /// Scored, flagged and rejected rows.

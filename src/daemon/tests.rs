@@ -78,6 +78,7 @@ fn verdict(frame: &Prepared) -> Verdict {
         alpha: 0.01,
         is_anomaly,
         extrapolated: false,
+        other_size: None,
         latent_mean: vec![score as f32, -1.0],
         class: None,
         named: None,

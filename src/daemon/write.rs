@@ -101,7 +101,7 @@ impl Writer {
                 let open = self.batch.open(&frame.file);
                 (open.frames, open.scored) = (open.frames + 1, true);
                 let lane = frame.file.lane.clone();
-                let void = self.drift.see(&mut self.ledger, &frame, verdict.score, scored_at)?;
+                let void = self.drift.see(&mut self.ledger, &frame, &verdict, scored_at)?;
                 let bytes = self.batch.tables(&lane.name).score(frame, *verdict, scored_at, void);
                 self.batch.bytes += bytes;
                 Ok(())
@@ -247,8 +247,10 @@ impl Writer {
             self.progress.add(&self.progress.scored, scored);
             self.progress.add(&self.progress.flagged, flagged);
             self.progress.add(&self.progress.rejected, rejected);
+            self.progress.add(&self.progress.other_sizes, tables.other_sizes());
             let tally = self.progress.tally(pipeline);
             tally.add_rows(scored, flagged, tables.reasons());
+            tally.other_sizes.fetch_add(tables.other_sizes(), Relaxed);
             if let Some(message) = tables.last_rejection() {
                 self.ledger.note_error(pipeline, &message)?;
                 tally.set_error(message);

@@ -129,6 +129,7 @@ mod tests {
             channels: 1,
             pixels: (0..SIDE * SIDE).map(|at| SCALING.scale(value(at))).collect(),
             tiles: vec![(0, 0)],
+            in_file: [SIDE; 2],
             scaling: SCALING,
         }
     }

@@ -83,6 +83,7 @@ mod tests {
             channels: 2,
             pixels: (0..2 * width * height).map(value).collect(),
             tiles: Vec::new(),
+            in_file: [width, height],
             scaling: Scaling::Linear { black: 0.0, white: 1.0 },
         };
         let mut whole = Overlap::new(&frame, SIZE);

@@ -41,6 +41,7 @@ fn sample(spec: &Spec, index: usize, noise: bool) -> Sample {
         channels: 1,
         pixels: pixels.collect(),
         tiles: vec![(0, 0)],
+        in_file: [SIDE; 2],
         scaling: spec.input.scaling,
     };
     let digest = blake3::hash(&[index as u8]);

@@ -18,6 +18,8 @@ pub struct Seen {
     pub score: f64,
     /// Above the certified threshold.
     pub flagged: bool,
+    /// Of another size than the version was calibrated on: its certificate does not hold for the frame.
+    pub other_size: bool,
 }
 
 /// Looks at frames.
@@ -31,14 +33,16 @@ pub fn look(scorer: &mut Scorer, frames: &[&Prepared], spec: &Spec) -> Result<Ve
     let mut seen = Vec::with_capacity(frames.len());
     for some in frames.chunks(FRAMES_AT_ONCE) {
         let examined = scorer.detector().examine(some)?;
+        let other_sizes: Vec<bool> = some.iter().map(|frame| scorer.other_size(frame).is_some()).collect();
         let tails = &scorer.detector().fitted.tails;
-        for frame in examined {
+        for (frame, other_size) in examined.into_iter().zip(other_sizes) {
             let mean = |component: Component| {
                 frame.tiles.iter().map(|tile| tile[component as usize]).sum::<f64>() / frame.tiles.len().max(1) as f64
             };
             let kl = if beta > 0.0 { beta * mean(Component::Kl) } else { 0.0 };
             let score = tails.frame_score(&frame.tiles, &spec.score);
-            seen.push(Seen { loss: mean(Component::ReconstructionNll) + kl, score, flagged: score > threshold });
+            let loss = mean(Component::ReconstructionNll) + kl;
+            seen.push(Seen { loss, score, flagged: score > threshold, other_size });
         }
     }
     Ok(seen)

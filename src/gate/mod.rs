@@ -166,13 +166,15 @@ impl Bench<'_> {
 fn false_alarms(held: &Held, normal: &[Vec<Seen>; 2], alpha: f64) -> FalseAlarms {
     let fresh = held.fresh.iter().filter(|fresh| **fresh).count();
     let gave_threshold = fresh < FRESH;
-    let counted = |seen: &[Seen]| {
-        seen.iter().zip(&held.fresh).filter(|(seen, fresh)| seen.flagged && (gave_threshold || **fresh)).count()
+    let count = |of: usize, is: fn(&Seen) -> bool| {
+        normal[of].iter().zip(&held.fresh).filter(|(seen, fresh)| is(seen) && (gave_threshold || **fresh)).count()
     };
     let frames = if gave_threshold { held.own.len() } else { fresh };
-    let [candidate, current] = [counted(&normal[0]), counted(&normal[1])];
+    let [candidate, current] = [0, 1].map(|of| count(of, |seen| seen.flagged));
+    let other_sizes = [0, 1].map(|of| count(of, |seen| seen.other_size));
     let at_least = at_least(candidate, frames);
-    FalseAlarms { frames, gave_threshold, candidate, current, alpha, at_least, outside: at_least > alpha }
+    let outside = at_least > alpha;
+    FalseAlarms { frames, gave_threshold, candidate, current, alpha, at_least, other_sizes, outside }
 }
 
 /// The verdict on frames that the current version was not made from. Were they like those that it was calibrated on, it would score
@@ -183,8 +185,10 @@ fn other(
     (calibration, above, alpha): (&[f64], usize, f64),
 ) -> Other {
     let calibrated = [above, calibration.len()];
-    let flagged = |of: usize| compared.normal[of].iter().filter(|seen| seen.flagged).count();
-    let (frames, candidate, current) = (compared.normal[0].len(), flagged(0), flagged(1));
+    let count = |of: usize, is: fn(&Seen) -> bool| compared.normal[of].iter().filter(|seen| is(seen)).count();
+    let [candidate, current] = [0, 1].map(|of| count(of, |seen| seen.flagged));
+    let other_sizes = [0, 1].map(|of| count(of, |seen| seen.other_size));
+    let frames = compared.normal[0].len();
     let at_least = at_least(candidate, frames);
     let p_value = exceeds_by_chance((current, frames), (calibrated[0], calibrated[1]));
     let scores: Vec<f64> = compared.normal[1].iter().map(|seen| seen.score).collect();
@@ -202,7 +206,16 @@ fn other(
         auroc: compared.auroc,
         // What flags normal frames finds anomalies for nothing.
         recall: compared.recall.filter(|_| !unlike),
-        false_alarms: FalseAlarms { frames, gave_threshold: true, candidate, current, alpha, at_least, outside },
+        false_alarms: FalseAlarms {
+            frames,
+            gave_threshold: true,
+            candidate,
+            current,
+            alpha,
+            at_least,
+            other_sizes,
+            outside,
+        },
         calibrated,
         p_value,
         distance,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::figures::{ERRORS, figure};
 use super::*;
+use crate::frame_size::{FrameSize, Sizes};
 use crate::pipeline::Scaling;
 use crate::prepare::Prepared;
 use crate::simulate::inject::Injected;
@@ -24,7 +25,8 @@ fn ring(which: u32) -> Sample {
     };
     let scaling = Scaling::Linear { black: 0.0, white: 255.0 };
     let pixels = (0..28 * 28).map(value).collect();
-    let prepared = Prepared { width: 28, height: 28, channels: 1, pixels, tiles: vec![(0, 0)], scaling };
+    let prepared =
+        Prepared { width: 28, height: 28, channels: 1, pixels, tiles: vec![(0, 0)], in_file: [28, 28], scaling };
     Sample { source: "ring".into(), index: which as usize, digest, observed_at: None, prepared }
 }
 
@@ -85,6 +87,32 @@ fn a_threshold_that_flags_everything_is_outside_the_certificate() {
     let vouched = Held { others: vec![Group { vouched: true, ..group("new", 100..200) }], ..held() };
     let verdict = judge((&mut other, &mut one), &vouched, &Known::default(), &pipeline).unwrap();
     assert!(verdict.others[0].unlike && verdict.faults().iter().all(|fault| !fault.contains("on new")));
+}
+
+/// The shipped version as if it had been calibrated on frames of four tiles.
+fn of_four_tiles(pipeline: &Pipeline, threshold: f64) -> Scorer {
+    let mut version = store::load(&Path::new(ROOT).join("models"), pipeline).unwrap();
+    version.calibration = vec![threshold; 1000];
+    let size = FrameSize { tiles: [2, 2], pixels: [56, 56] };
+    version.manifest.data.sizes = Some(Sizes { smallest: size, largest: size });
+    Scorer::of(pipeline, version, "cpu").unwrap()
+}
+
+#[test]
+fn nothing_is_called_certified_of_frames_of_other_sizes() {
+    let pipeline = Pipeline::load("digits", &Path::new(ROOT).join("pipelines")).unwrap();
+    let (mut four, mut one) = (of_four_tiles(&pipeline, -1.0), scorer(&pipeline, 1e6));
+    let verdict = judge((&mut four, &mut one), &held(), &Known::default(), &pipeline).unwrap();
+    assert_eq!((verdict.false_alarms.other_sizes, verdict.others[0].false_alarms.other_sizes), ([100, 0], [100, 0]));
+    let (faults, text) = (verdict.faults().join("; "), verdict.text());
+    assert!(faults.contains("100 of them are of other sizes") && !faults.contains("certified is"), "{faults}");
+    assert!(text.contains("no certificate for 100") && !text.contains("outside the certificate"), "{text}");
+    // Whether new frames are like those of the current version cannot be told by a threshold that is not theirs.
+    let verdict = judge((&mut one, &mut four), &held(), &Known::default(), &pipeline).unwrap();
+    assert_eq!(verdict.others[0].false_alarms.other_sizes, [0, 100]);
+    let faults = verdict.faults().join("; ");
+    assert!(faults.contains("on new: 100 of 100 frames are of other sizes than 0001"), "{faults}");
+    assert!(!faults.contains("anomalies among them"), "{faults}");
 }
 
 #[test]

@@ -244,6 +244,8 @@ pub struct Line {
     pub scored: u64,
     /// Frames flagged.
     pub flagged: u64,
+    /// Frames scored by this process that are of other sizes than the model was calibrated on: nothing is certified for them.
+    pub other_sizes: u64,
     /// Files and frames rejected.
     pub rejected: u64,
     /// Files whose content had been scored under another name.
@@ -275,6 +277,7 @@ fn line(tally: &Tally) -> Line {
         after_waiting: Some(tally.owed.load(Relaxed)),
         scored,
         flagged,
+        other_sizes: tally.other_sizes.load(Relaxed),
         rejected,
         duplicates,
         rate: Some(tally.rate()),

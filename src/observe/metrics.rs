@@ -27,12 +27,17 @@ const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, S
 /// What a counter, gauge or histogram is called, in what unit it counts, what it means.
 type Description = (&'static str, Unit, &'static str);
 
-const COUNTERS: [Description; 9] = [
+const COUNTERS: [Description; 10] = [
     ("anomalyd_files_found_total", Unit::Count, "Files sent to the stages."),
     ("anomalyd_files_ended_total", Unit::Count, "Files acknowledged in the ledger, or gone before they were read."),
     ("anomalyd_files_duplicate_total", Unit::Count, "Files whose content had been scored under another name."),
     ("anomalyd_frames_scored_total", Unit::Count, "Frames with a committed row in the table scores."),
     ("anomalyd_frames_flagged_total", Unit::Count, "Frames with a committed row in the table anomalies."),
+    (
+        "anomalyd_frames_other_size_total",
+        Unit::Count,
+        "Frames scored that are of other sizes than the model was calibrated on: nothing is certified for them.",
+    ),
     ("anomalyd_rejected_total", Unit::Count, "Committed rows in the table rejected, by reason."),
     ("anomalyd_read_bytes_total", Unit::Bytes, "Bytes of files read whole."),
     ("anomalyd_reloads_total", Unit::Count, "Reloads of pipelines and models, by outcome: success or failure."),
@@ -211,6 +216,7 @@ impl Exporter {
             ("anomalyd_files_duplicate_total", &tally.duplicates),
             ("anomalyd_frames_scored_total", &tally.scored),
             ("anomalyd_frames_flagged_total", &tally.flagged),
+            ("anomalyd_frames_other_size_total", &tally.other_sizes),
             ("anomalyd_read_bytes_total", &tally.read_bytes),
             ("anomalyd_retries_total", &tally.retries),
         ];

@@ -32,6 +32,8 @@ pub struct Tally {
     pub scored: AtomicU64,
     /// Frames with a committed row in `anomalies`.
     pub flagged: AtomicU64,
+    /// Frames scored that are of other sizes than the model was calibrated on.
+    pub other_sizes: AtomicU64,
     /// Bytes of files read whole.
     pub read_bytes: AtomicU64,
     /// Files looked at again because they changed.
@@ -86,6 +88,7 @@ impl Tally {
             duplicates: zero(),
             scored: zero(),
             flagged: zero(),
+            other_sizes: zero(),
             read_bytes: zero(),
             retries: zero(),
             waiting: zero(),

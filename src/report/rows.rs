@@ -39,8 +39,27 @@ pub struct ScoreRow {
     pub stat: Stat,
     /// What is said of it without a model.
     pub raw: RawStatistics,
-    /// Frames had drifted away from the calibration by then: nothing is certified.
-    pub certificate_void: bool,
+    /// Why nothing is certified; none where the certificate holds.
+    pub void: Option<Void>,
+}
+
+/// Why the certificate does not hold for a frame. Where both are so, its size is said: that alone is the frame's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Void {
+    /// Frames had drifted away from the calibration by then.
+    Drift,
+    /// It is of another size than the calibration frames.
+    FrameSize,
+}
+
+impl Void {
+    /// The word of the column `void_reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drift => "drift",
+            Self::FrameSize => "frame_size",
+        }
+    }
 }
 
 /// What `anomalies` holds beside the columns of `scores`.

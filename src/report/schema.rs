@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use polars::prelude::*;
 
-pub use super::rows::{AnomalyExtra, DenoisedRow, DuplicateRow, RejectedRow, ScoreRow};
+pub use super::rows::{AnomalyExtra, DenoisedRow, DuplicateRow, RejectedRow, ScoreRow, Void};
 use crate::components::Component;
 use crate::draw::png::Png16;
 use crate::score::{FlaggedTile, Identity};
@@ -252,9 +252,10 @@ fn score_columns(rows: &[ScoreRow]) -> PolarsResult<Vec<Series>> {
         column("background", pick(rows, |row| row.raw.background)),
         column("noise", pick(rows, |row| row.raw.noise)),
         column("hot_pixels", pick(rows, |row| row.raw.hot_pixels)),
-        column("certificate_void", pick(rows, |row| row.certificate_void)),
+        column("certificate_void", pick(rows, |row| row.void.is_some())),
         column("class", pick(rows, |row| row.verdict.class.as_ref().map(|class| class.name.as_str()))),
         column("class_probability", pick(rows, |row| row.verdict.class.as_ref().map(|class| class.probability))),
+        column("void_reason", pick(rows, |row| row.void.map(Void::as_str))),
     ]);
     Ok(columns)
 }

@@ -42,6 +42,7 @@ fn set(spec: &Spec, count: usize) -> Masked {
             channels: 1,
             pixels: pixels.collect(),
             tiles: (0..8).map(|tile| (tile % 2 * SIDE, tile / 2 * SIDE)).collect(),
+            in_file: [width, height],
             scaling: spec.input.scaling,
         };
         let digest = blake3::hash(&[index as u8]);

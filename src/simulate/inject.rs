@@ -154,7 +154,7 @@ mod tests {
     fn frame() -> Prepared {
         let scaling = Scaling::Linear { black: 0.0, white: 1.0 };
         let pixels = (0..2 * 30 * 20).map(|at| (at * 37 % 101) as f32 / 200.0).collect();
-        Prepared { width: 30, height: 20, channels: 2, pixels, tiles: vec![(0, 0)], scaling }
+        Prepared { width: 30, height: 20, channels: 2, pixels, tiles: vec![(0, 0)], in_file: [30, 20], scaling }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{CALIBRATION, REFERENCE, WEIGHTS};
 use crate::denoise::Record;
 use crate::denoise::compare::Denoising;
+use crate::frame_size::Sizes;
 use crate::pipeline::Training;
 use crate::segment;
 use crate::train::classes::Counts;
@@ -80,6 +81,8 @@ pub struct Data {
     pub validation: usize,
     /// Frames that give the p-values.
     pub calibration: usize,
+    /// Sizes of the frames that give the p-values: what the certificate holds for; none in versions that did not record them.
+    pub sizes: Option<Sizes>,
     /// How many groups these are of, where the pipeline keeps groups together.
     pub groups: Option<GroupCounts>,
     /// The sealed test split, and every look at its figures.

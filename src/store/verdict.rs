@@ -89,6 +89,10 @@ pub struct FalseAlarms {
     pub alpha: f64,
     /// Lower end of the candidate's rate, at a confidence of 99 %.
     pub at_least: f64,
+    /// How many of the frames are of other sizes than the candidate was calibrated on, and than the current version was: neither
+    /// certificate holds for those.
+    #[serde(default)]
+    pub other_sizes: [usize; 2],
     /// It lies above alpha; and where a person called the frames normal, the candidate flags more of them than the current version.
     pub outside: bool,
 }
@@ -129,8 +133,15 @@ impl Verdict {
     }
 
     fn unlike(&self, other: &Other) -> String {
-        let FalseAlarms { frames, current, alpha, .. } = other.false_alarms;
+        let FalseAlarms { frames, current, alpha, other_sizes: [_, other_sizes], .. } = other.false_alarms;
         let [above, calibrated] = other.calibrated;
+        if other_sizes > 0 {
+            return format!(
+                "on {}: {other_sizes} of {frames} frames are of other sizes than {} was calibrated on, which flags {current}: whether \
+                 they are like its own in all else cannot be told",
+                other.origin, self.current
+            );
+        }
         format!(
             "on {}: {} flags {current} of {frames} frames, of those it was calibrated on {above} of {calibrated} (p {:.1e}, alpha \
              {alpha}), and their scores are {:.2} apart: there are anomalies among them, or they are of something else, or the \
@@ -158,6 +169,17 @@ impl Verdict {
     }
 }
 
+impl FalseAlarms {
+    /// What the candidate's certificate says of them.
+    pub fn certified(&self) -> String {
+        match (self.other_sizes[0], self.outside) {
+            (0, false) => "within the certificate".into(),
+            (0, true) => "outside the certificate".into(),
+            (count, _) => format!("no certificate for {count} of other sizes than calibrated on"),
+        }
+    }
+}
+
 impl Other {
     fn on(&self) -> On<'_> {
         let figures = [("-ELBO", self.negative_elbo, 2), ("AUROC", self.auroc, 4), ("recall", self.recall, 3)];
@@ -178,10 +200,15 @@ impl On<'_> {
                 ));
             }
         }
-        let FalseAlarms { frames, candidate, alpha, at_least, outside, .. } = *self.alarms;
+        let FalseAlarms { frames, candidate, alpha, at_least, outside, other_sizes: [other_sizes, _], .. } =
+            *self.alarms;
         if outside {
+            let certified = match other_sizes {
+                0 => format!("certified is {alpha}"),
+                _ => format!("{other_sizes} of them are of other sizes than it is calibrated on"),
+            };
             faults.push(format!(
-                "on {}: {candidate} false alarms in {frames} held-out frames, a rate of {at_least:.4} at least, certified is {alpha}",
+                "on {}: {candidate} false alarms in {frames} held-out frames, a rate of {at_least:.4} at least, {certified}",
                 self.origin
             ));
         }
@@ -200,10 +227,10 @@ impl On<'_> {
                 if worse { ", worse" } else { "" }
             ));
         }
-        let FalseAlarms { frames, candidate, current, alpha, outside, .. } = *self.alarms;
-        let outside = if outside { ", outside the certificate" } else { "" };
+        let FalseAlarms { frames, candidate, current, alpha, .. } = *self.alarms;
+        let certified = self.alarms.certified();
         text.push_str(&format!(
-            "    false alarms {candidate} against {current} in {frames} frames, alpha {alpha}{outside}\n"
+            "    false alarms {candidate} against {current} in {frames} frames, alpha {alpha}: {certified}\n"
         ));
         text
     }

@@ -131,8 +131,15 @@ mod tests {
         let mut samples = Samples::default();
         for (id, label) in labels.iter().enumerate() {
             let scaling = Scaling::Linear { black: 0.0, white: 1.0 };
-            let prepared =
-                Prepared { width: 1, height: 1, channels: 1, pixels: vec![0.0], tiles: vec![(0, 0)], scaling };
+            let prepared = Prepared {
+                width: 1,
+                height: 1,
+                channels: 1,
+                pixels: vec![0.0],
+                tiles: vec![(0, 0)],
+                in_file: [1, 1],
+                scaling,
+            };
             let digest = blake3::hash(&id.to_le_bytes());
             let source = format!("{id}.png").into();
             samples.frames.push(Sample { source, index: 0, digest, observed_at: None, prepared });

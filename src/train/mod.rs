@@ -12,6 +12,7 @@ pub mod judge;
 pub mod pictures;
 pub mod report;
 pub mod seal;
+pub mod sizes;
 pub mod split;
 pub mod symmetry;
 pub mod trial;
@@ -101,6 +102,7 @@ pub fn train(
     let (parts, groups) = part(&samples.frames, spec)?;
     let classes = classes_of(job, &samples)?;
     let frames = &samples.frames;
+    let sizes = sizes::examine(frames, &parts.calibration, spec);
     let (train, validation) = (tiles_of(frames, &parts.train), tiles_of(frames, &parts.validation));
     let pairs = job.clean.as_ref().map(|clean| Pairs::of(frames, clean, spec.input.scaling)).transpose()?;
     let device_name = device.name().to_string();
@@ -175,6 +177,7 @@ pub fn train(
             train: parts.train.len(),
             validation: parts.validation.len(),
             calibration: parts.calibration.len(),
+            sizes,
             groups,
             test,
         },

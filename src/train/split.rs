@@ -95,7 +95,15 @@ mod tests {
 
     fn sample(id: u32) -> Sample {
         let scaling = Scaling::Linear { black: 0.0, white: 1.0 };
-        let prepared = Prepared { width: 1, height: 1, channels: 1, pixels: vec![0.0], tiles: vec![(0, 0)], scaling };
+        let prepared = Prepared {
+            width: 1,
+            height: 1,
+            channels: 1,
+            pixels: vec![0.0],
+            tiles: vec![(0, 0)],
+            in_file: [1, 1],
+            scaling,
+        };
         let source = format!("night-{}/{id}.fits", id / 10).into();
         Sample { source, index: 0, digest: blake3::hash(&id.to_le_bytes()), observed_at: None, prepared }
     }

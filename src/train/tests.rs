@@ -48,7 +48,8 @@ fn fitted_beside(pipeline: &Pipeline, samples: Samples, test: seal::Given) -> Re
 
 fn sample(id: usize, pixels: Vec<f32>) -> Sample {
     let scaling = crate::pipeline::Scaling::Linear { black: 0.0, white: 255.0 };
-    let prepared = Prepared { width: 28, height: 28, channels: 1, pixels, tiles: vec![(0, 0)], scaling };
+    let prepared =
+        Prepared { width: 28, height: 28, channels: 1, pixels, tiles: vec![(0, 0)], in_file: [28, 28], scaling };
     Sample {
         source: format!("{id}.png").into(),
         index: 0,

@@ -3,6 +3,7 @@
 use chrono::DateTime;
 
 use super::Shown;
+use crate::frame_size::OtherSize;
 use crate::observe::board::{Held, Line};
 
 /// What `status` prints.
@@ -63,6 +64,13 @@ fn line(name: &str, line: &Line) -> String {
     );
     if let Some(Held { files, longest, seconds }) = &line.held {
         text += &format!("  {files} of them wait for their writers, {longest} for {}\n", span(*seconds));
+    }
+    if line.other_sizes > 0 {
+        text += &format!(
+            "  {} frames of other sizes than the model was calibrated on: no certificate for them; {}\n",
+            line.other_sizes,
+            OtherSize::TO_DO
+        );
     }
     if let Some((at, detail)) = line.drift.as_ref().and_then(|drift| drift.raised_at.zip(drift.detail.as_ref())) {
         let at = DateTime::from_timestamp_millis(at).map_or_else(String::new, |at| at.format("%F %T UTC").to_string());

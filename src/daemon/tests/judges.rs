@@ -62,6 +62,7 @@ fn a_device_without_memory_is_given_less_and_later_more() {
         channels: 1,
         pixels: vec![value],
         tiles: vec![(0, 0)],
+        in_file: [1, 1],
         scaling: crate::pipeline::Scaling::Linear { black: 0.0, white: 1.0 },
     };
     let mut portions = portions::Portions::new(16);

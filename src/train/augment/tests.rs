@@ -12,7 +12,7 @@ const ASINH: Scaling = Scaling::Asinh { black: 200.0, scale: 15.0 };
 fn numbered(width: usize, height: usize, size: usize) -> Prepared {
     let pixels = (0..width * height).map(|at| at as f32 / 1024.0).collect();
     let tiles = (0..height / size).flat_map(|y| (0..width / size).map(move |x| (x * size, y * size))).collect();
-    Prepared { width, height, channels: 1, pixels, tiles, scaling: UNIT }
+    Prepared { width, height, channels: 1, pixels, tiles, in_file: [width, height], scaling: UNIT }
 }
 
 fn random() -> ChaCha8Rng {

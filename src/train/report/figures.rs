@@ -5,6 +5,7 @@ use super::chart::{Axis, Chart};
 use super::html::{Attributes, Html};
 use super::seen::Seen;
 use crate::calibrate::Calibration;
+use crate::frame_size::Sizes;
 use crate::train::history::{Epoch, History};
 use crate::train::judge::ACTIVE_VARIANCE;
 
@@ -256,12 +257,13 @@ pub(super) fn mixed(share: f64) -> String {
 }
 
 /// What the calibration promises, in words.
-pub fn certificate(calibration: &Calibration) -> String {
+pub fn certificate(calibration: &Calibration, sizes: Option<Sizes>) -> String {
     let certificate = calibration.certificate();
+    let sizes = sizes.map_or_else(String::new, |sizes| format!(", in frames of {sizes}"));
     format!(
         "With confidence {} %, at most {} % of the normal frames of this instrument are flagged. The threshold {:.4} leaves {} of \
          {} calibration frames above it; these frames have been used for nothing else. It holds for frames like them: the same \
-         instrument in the same state.",
+         instrument in the same state{sizes}.",
         short(100.0 * (1.0 - certificate.delta)),
         short(100.0 * certificate.alpha),
         certificate.threshold,

@@ -86,11 +86,10 @@ fn paired(html: &mut Html, name: &str, figure: &Paired, digits: usize) {
 }
 
 fn false_alarms(html: &mut Html, alarms: FalseAlarms) {
-    let FalseAlarms { frames, gave_threshold, candidate, current, alpha, outside, .. } = alarms;
+    let FalseAlarms { frames, gave_threshold, candidate, current, alpha, .. } = alarms;
     let of = if gave_threshold { " that gave the threshold" } else { "" };
-    let said = if outside { "outside the certificate" } else { "within the certificate" };
     let (own, other) = (candidate.to_string(), current.to_string());
     let name = format!("false alarms in {frames} frames{of}");
     let difference = format!("{:+}", candidate as i64 - current as i64);
-    row(html, "td", &[&name, &own, &other, &difference, &format!("alpha {alpha}"), said]);
+    row(html, "td", &[&name, &own, &other, &difference, &format!("alpha {alpha}"), &alarms.certified()]);
 }

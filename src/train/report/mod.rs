@@ -180,7 +180,7 @@ fn body(html: &mut Html, report: &Report, (calibration, pictures, ablation): Mad
     section(html, shown, |html| draw_pictures(html, pictures));
     section(html, denoised, |html| denoising::draw(html, report, pictures.denoising.as_deref()));
     section(html, scores, |html| {
-        html.words("p", &[], &figures::certificate(calibration));
+        html.words("p", &[], &figures::certificate(calibration, report.manifest.data.sizes));
         html.element("div", &[("class", "grid")], |html| {
             figures::scores(html, report.calibration, report.seen, calibration.threshold());
         });

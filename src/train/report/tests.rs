@@ -87,6 +87,7 @@ fn events() -> Vec<Entry> {
         current: 2,
         alpha: 0.01,
         at_least: 0.002,
+        other_sizes: [0, 0],
         outside: false,
     };
     let verdict = Verdict {
