@@ -107,3 +107,18 @@ fn of_a_version_that_did_not_record_its_sizes_nothing_is_said_but_that() {
     let text = said(house.run(&["check", "telescope"])).0;
     assert!(text.lines().any(|line| line.starts_with("warning: ") && line.contains(unknown)), "{text}");
 }
+
+#[test]
+fn what_is_trained_records_its_sizes_and_says_what_they_make_of_the_score() {
+    let mut house = house(&[("one", 64), ("four", 128)], "200");
+    house.models = house.path("models");
+    let pipeline = house.path("pipelines/telescope.toml");
+    let text = std::fs::read_to_string(&pipeline).unwrap();
+    let quick = text.replace("alpha = 0.01", "alpha = 0.05").replace("epochs = 12", "epochs = 1");
+    std::fs::write(&pipeline, quick).unwrap();
+    let (out, err) = said(house.run(&["train", "telescope", "--data", "one/frames"]));
+    assert!(out.contains("certified    for frames of 1 tile (64x64 pixels)\n"), "{out}");
+    assert!(err.contains("every frame is one tile") && err.contains("score.frame_spreads"), "{err}");
+    let out = said(house.run(&["score", "telescope", "four/frames"])).0;
+    assert!(out.contains("uncovered 200 of other sizes"), "{out}");
+}
