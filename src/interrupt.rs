@@ -1,17 +1,16 @@
 //! Ctrl-C for long commands: the first asks to stop and keep what is there, the second ends the process.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Failure, Kind, Result};
 
-/// A flag that Ctrl-C (SIGINT) or SIGTERM raises; a second one ends the process with exit code 130.
+static RAISED: AtomicBool = AtomicBool::new(false);
+
+/// A flag that from now on Ctrl-C (SIGINT) or SIGTERM raises; a second one ends the process with exit code 130.
 ///
 /// # Errors
 /// [`Kind::Internal`] when the handler cannot be installed.
-pub fn flag() -> Result<Arc<AtomicBool>> {
-    let raised = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&raised);
+pub fn flag() -> Result<&'static AtomicBool> {
     let failed = |error: std::io::Error| Failure::new(Kind::Internal, format!("cannot listen for signals: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let listen = async move {
@@ -23,12 +22,23 @@ pub fn flag() -> Result<Arc<AtomicBool>> {
         };
         loop {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            if flag.swap(true, Ordering::Relaxed) {
+            if RAISED.swap(true, Ordering::Relaxed) {
                 std::process::exit(i32::from(Kind::Interrupted as u8));
             }
             eprintln!("stopping; once more to stop at once");
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(listen)).map_err(failed)?;
-    Ok(raised)
+    Ok(&RAISED)
+}
+
+/// Ends what has nothing to keep yet, between two files or batches, where the flag is raised.
+///
+/// # Errors
+/// [`Kind::Interrupted`].
+pub fn check() -> Result<()> {
+    if RAISED.load(Ordering::Relaxed) {
+        return Err(Failure::new(Kind::Interrupted, "stopped before the training began; nothing to keep"));
+    }
+    Ok(())
 }

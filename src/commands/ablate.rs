@@ -79,7 +79,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let bar = bar();
     let mut on = |progress: Progress| show(&bar, &progress);
     let basis = basis(&pipeline, &normal, &anomalous, args.seeds);
-    let rows = ablate::ablate(&pipeline, choices, args.seeds, (&normal, &anomalous), &device, &stop, &mut on)?;
+    let rows = ablate::ablate(&pipeline, choices, args.seeds, (&normal, &anomalous), &device, stop, &mut on)?;
     bar.finish_and_clear();
     let command = std::iter::once("anomalyd".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
     let software = format!("anomalyd {}", env!("CARGO_PKG_VERSION"));

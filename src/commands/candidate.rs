@@ -1,7 +1,6 @@
 //! From frames to a candidate and what becomes of it: what `train` and `retrain` have in common.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::material::Material;
@@ -39,7 +38,7 @@ pub struct Bench<'a> {
     /// With what the command line overrides.
     pub pipeline: Pipeline,
     device: Device,
-    stop: Arc<AtomicBool>,
+    stop: &'static AtomicBool,
 }
 
 impl MakeArgs {
@@ -86,7 +85,7 @@ impl Bench<'_> {
                 .join(" "),
         };
         let mut progress = Progress::new(pipeline.spec.model.beta);
-        let manifest = train::train(&job, samples, device, &stop, &mut |event| progress.show(event))?;
+        let manifest = train::train(&job, samples, device, stop, &mut |event| progress.show(event))?;
         progress.finish();
         let outcome = promotion::settle(&pipeline, &manifest, rival, &known, settings)?;
         tell(&manifest, &outcome, &pipeline, settings, args.json)

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::error::{Failure, Kind, Result};
 use crate::image::{self, Limits, Rejection};
+use crate::interrupt;
 use crate::pipeline::Input;
 use crate::prepare::{Prepared, prepare};
 
@@ -113,10 +114,15 @@ fn read_csv(path: &Path, bytes: &[u8]) -> Result<Labels> {
 /// Decodes and prepares every frame of the files and folders given, in the order of their paths, in parallel.
 ///
 /// # Errors
-/// [`Kind::Io`] when a path given cannot be read, [`Kind::Data`] when not one frame is usable.
+/// [`Kind::Io`] when a path given cannot be read, [`Kind::Data`] when not one frame is usable, [`Kind::Interrupted`] where the user
+/// stops it (see [`interrupt::flag`]).
 pub fn load(paths: &[PathBuf], input: &Input, limits: &Limits) -> Result<Samples> {
     let files = list(paths)?;
-    let decoded: Vec<_> = files.par_iter().map(|file| (file, decode(file, input, limits))).collect();
+    let read = files.par_iter().map(|file| {
+        interrupt::check()?;
+        Ok((file, decode(file, input, limits)))
+    });
+    let decoded = read.collect::<Result<Vec<_>>>()?;
     let mut samples = Samples::default();
     for (file, outcome) in decoded {
         match outcome {

@@ -96,7 +96,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     };
     let rival = Rival::find(&job, &labelled, device.clone())?;
     let bar = bar();
-    let (card, folder) = fit::train(&job, labelled, device.clone(), &stop, &mut |event| show(&bar, &event))?;
+    let (card, folder) = fit::train(&job, labelled, device.clone(), stop, &mut |event| show(&bar, &event))?;
     bar.finish_and_clear();
     let outcome = rival::settle(&job, &card, rival, device, args.force)?;
     tell((&card, &folder), &outcome, &pipeline.name, args.json)
