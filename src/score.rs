@@ -173,8 +173,8 @@ impl Scorer {
             calibration_digest: version.manifest.digests.calibration().to_string(),
             pipeline_digest: pipeline.digest.clone(),
         };
-        let denoiser = Denoiser::load(&pipeline.spec, &version, device::pick(device)?)?;
-        let segmenter = Segmenter::load(&pipeline.spec, &version, device::pick(device)?)?;
+        let denoiser = Denoiser::in_use(&pipeline.spec, &version, device::pick(device)?)?;
+        let segmenter = Segmenter::in_use(&pipeline.spec, &version, device::pick(device)?)?;
         let sizes = version.manifest.data.sizes.or_else(|| Sizes::only(&pipeline.spec.input));
         let detector = Detector::load(&pipeline.spec, version, device::pick(device)?)?;
         let pipeline = pipeline.clone();

@@ -78,6 +78,9 @@ pub fn text(manifest: &Manifest, folder: &Path, beta: f32) -> String {
             let _ = writeln!(text, "             {line}");
         }
     }
+    for warning in manifest.warnings() {
+        let _ = writeln!(text, "warning      {warning}");
+    }
     let _ = writeln!(text, "kept epoch   {} of {} ({end})", history.best, history.epochs.len());
     let _ = writeln!(
         text,

@@ -14,6 +14,10 @@ use crate::error::Result;
 use crate::pipeline::ModelKind;
 use crate::prepare::Prepared;
 
+/// The word for the denoiser's image.
+const UNET: &str = "unet";
+/// How many kinds of image stand before the model's.
+const UNLEARNT: usize = 3;
 /// Frames on the contact sheet.
 const SHOWN: usize = 6;
 /// Side of the part of a frame that the sheet shows.
@@ -35,6 +39,26 @@ pub struct Denoising {
     pub frames: usize,
     /// One a kind of image, the input first.
     pub figures: Vec<Fidelity>,
+}
+
+impl Denoising {
+    /// What the U-Net has where the model's reconstruction comes nearer to clean frames.
+    pub fn worse(&self) -> Option<String> {
+        self.behind(&self.figures.get(UNLEARNT..)?.iter().collect::<Vec<_>>())
+    }
+
+    /// The same where the input comes nearer, or what is done without learning.
+    pub fn outdone(&self) -> Option<String> {
+        self.behind(&self.figures.iter().take(UNLEARNT).collect::<Vec<_>>())
+    }
+
+    fn behind(&self, others: &[&Fidelity]) -> Option<String> {
+        let unet = self.figures.last().filter(|figure| figure.image == UNET)?.psnr[0];
+        let best = others.iter().max_by(|a, b| a.psnr[0].total_cmp(&b.psnr[0]))?;
+        (unet < best.psnr[0]).then(|| {
+            format!("a PSNR of {unet:.2} dB in validation frames, where {} has {:.2} dB", best.image, best.psnr[0])
+        })
+    }
 }
 
 /// What was found.
@@ -65,7 +89,7 @@ pub fn compare(
         ModelKind::Vae => "vae",
     };
     let mut ways: Vec<Way> = vec![("input", BLUE), ("median", SKY), ("gaussian", SKY), (model, ORANGE)];
-    ways.extend(denoiser.map(|_| ("unet", PURPLE)));
+    ways.extend(denoiser.map(|_| (UNET, PURPLE)));
     let mut figures: Vec<Vec<Figures>> = vec![Vec::new(); ways.len()];
     let mut tiles = Vec::new();
     let step = twins.len().div_ceil(SHOWN).max(1);
@@ -126,5 +150,34 @@ fn heading(ways: &[Way], frames: usize, shown: usize) -> Heading {
             "each row stretched linearly between its clean frame's percentiles, in the model's units".into(),
         ],
         legend: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denoiser_is_held_against_the_model_and_against_what_needs_no_learning() {
+        let said = |psnr: &[f64]| {
+            let names = ["input", "median", "gaussian", "vae", UNET];
+            let figure = |(name, &psnr): (&&str, &f64)| Fidelity {
+                image: (*name).into(),
+                psnr: [psnr, 1.0],
+                ssim: [0.5, 0.1],
+                sky: None,
+            };
+            let denoising = Denoising { frames: 9, figures: names.iter().zip(psnr).map(figure).collect() };
+            (denoising.worse(), denoising.outdone())
+        };
+        assert_eq!(said(&[16.0, 22.0, 26.0, 30.0, 37.0]), (None, None));
+        assert_eq!(said(&[16.0, 22.0, 26.0, 30.0]), (None, None), "no U-Net");
+        let (worse, outdone) = said(&[56.0, 40.0, 41.0, 39.0, 50.0]);
+        assert!(
+            worse.is_none() && outdone.as_ref().is_some_and(|said| said.contains("input has 56.00")),
+            "{outdone:?}"
+        );
+        let (worse, outdone) = said(&[16.0, 22.0, 26.0, 30.0, 28.0]);
+        assert!(outdone.is_none() && worse.as_ref().is_some_and(|said| said.contains("28.00")), "{worse:?}");
     }
 }

@@ -91,22 +91,11 @@ pub fn fit(
     }
     let law = law(spec, denoiser);
     let lesson = Noisy { spec, frames, pairs, noise, train, judged: evenly(validation, JUDGED), law: &law };
-    let training = &spec.training;
-    let plan = Plan {
-        seed: training.seed,
-        epochs: denoiser.epochs,
-        batch_size: denoiser.batch_size.unwrap_or(training.batch_size),
-        learning_rate: denoiser.learning_rate,
-        weight_decay: training.weight_decay,
-        l1: training.l1,
-        clip_norm: training.clip_norm,
-        patience: training.patience,
-        items_per_epoch: denoiser.tiles_per_epoch.or(training.tiles_per_epoch),
-    };
-    let mut network = FeedForward::new(chain(spec, denoiser)?, training.seed, device)?;
+    let plan = Plan::of(&denoiser.unet(spec), &spec.training);
+    let mut network = FeedForward::new(chain(spec, denoiser)?, plan.seed, device)?;
     let history = loops::fit(&mut network, &plan, &lesson, stop, on)?;
     let passed = lesson.passed(&network)?;
-    let record = Record { parameters: network.parameter_count(), pairs: pairs.is_some(), passed, history };
+    let record = Record { parameters: network.parameter_count(), pairs: pairs.is_some(), passed, worse: None, history };
     Ok(Some((Denoiser::new(network, spec, denoiser, record.passed), record)))
 }
 

@@ -22,10 +22,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Failure, Kind, Result};
 use crate::model::device::Device;
 use crate::model::feedforward::Chain;
-use crate::model::graph::Shape;
-use crate::model::unet::unet;
+use crate::model::unet::beside;
 use crate::model::{FeedForward, Observation};
-use crate::pipeline::{self, ExtraNoise, Scaling, Spec};
+use crate::pipeline::{self, ExtraNoise, Scaling, Spec, Use};
 use crate::prepare::Prepared;
 use crate::store::Version;
 use crate::train::chain::History;
@@ -46,6 +45,9 @@ pub struct Record {
     /// Share of a frame's noise that it passes on and that is taken off; none where it learnt from pairs, or where the
     /// noise of a frame is not known.
     pub passed: Option<f32>,
+    /// What it has where the model's reconstruction comes nearer to clean frames, which is then kept as the denoised image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worse: Option<String>,
     /// Every epoch.
     pub history: History,
 }
@@ -66,7 +68,17 @@ struct Noisier {
 }
 
 impl Denoiser {
-    /// The denoiser of a version; none where the pipeline asks for none.
+    /// The denoiser of a version that makes the denoised image; none where the pipeline asks for none, or where the model does better.
+    ///
+    /// # Errors
+    /// [`Kind::Model`] when the version has none, or one of another shape.
+    pub fn in_use(spec: &Spec, version: &Version, device: Device) -> Result<Option<Self>> {
+        let worse = version.manifest.denoiser.as_ref().is_some_and(|record| record.worse.is_some());
+        let left = |denoiser: &pipeline::Denoiser| worse && denoiser.used == Use::IfBetter;
+        if spec.denoiser.as_ref().is_some_and(left) { Ok(None) } else { Self::load(spec, version, device) }
+    }
+
+    /// The denoiser of a version, whether it is used or not; none where the pipeline asks for none.
     ///
     /// # Errors
     /// [`Kind::Model`] when the version has none, or one of another shape.
@@ -133,8 +145,7 @@ impl Noisier {
 
 /// The network of a pipeline.
 fn chain(spec: &Spec, denoiser: &pipeline::Denoiser) -> Result<Chain> {
-    let input = Shape { c: spec.input.channels, h: spec.input.size, w: spec.input.size };
-    unet(input, spec.input.channels, &denoiser.widths, denoiser.norm, denoiser.upsample)
+    beside(spec, &denoiser.unet(spec), spec.input.channels)
 }
 
 /// What a pixel of its output is worth: the output is a mean, of clean frames as of noisy ones. A Gaussian one has the noise

@@ -6,7 +6,7 @@ use super::feedforward::Chain;
 use super::graph::{Builder, Layer, Shape, Window};
 use super::network::Network;
 use crate::error::{Failure, Kind, Result};
-use crate::pipeline::{Norm, Upsample};
+use crate::pipeline::{self, Norm, Spec, Upsample};
 
 const SAME: Window = Window { kernel: 3, stride: 1, padding: 1 };
 
@@ -44,6 +44,15 @@ pub fn unet(input: Shape, outputs: usize, widths: &[usize], norm: Norm, upsample
     net.conv(outputs, Window { kernel: 1, stride: 1, padding: 0 });
     let (output, lists) = (net.shape, vec![net.nodes]);
     Ok(Chain { network: Network { lists, parameters }, input, output })
+}
+
+/// The U-Net of a pipeline file, on its tiles.
+///
+/// # Errors
+/// Those of [`unet`].
+pub fn beside(spec: &Spec, network: &pipeline::Unet, outputs: usize) -> Result<Chain> {
+    let input = Shape { c: spec.input.channels, h: spec.input.size, w: spec.input.size };
+    unet(input, outputs, &network.widths, network.norm, network.upsample)
 }
 
 /// Two convolutions, each normalised and rectified; returns the last node.

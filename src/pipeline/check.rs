@@ -8,11 +8,11 @@ use super::{
 };
 
 /// The keys that are wrong, and how.
-pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
+pub(super) fn faults(spec: &Spec) -> Vec<(String, String)> {
     let mut faults = Vec::new();
-    let mut require = |holds: bool, key: &'static str, wrong: &str| {
+    let mut require = |holds: bool, key: &str, wrong: &str| {
         if !holds {
-            faults.push((key, wrong.to_string()));
+            faults.push((key.to_string(), wrong.to_string()));
         }
     };
     let Spec { input, model, training, score, calibration, watch, .. } = spec;
@@ -74,8 +74,7 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
         None => {}
     }
     augment(&training.augment, spec, &mut require);
-    super::denoiser::check(spec, &mut require);
-    super::segmenter::check(spec, &mut require);
+    super::unet::check(spec, &mut require);
     super::labels::check(spec, &mut require);
     require(!score.components.is_empty(), "score.components", "needs at least one component");
     require(score.weights.values().all(|&weight| weight > 0.0), "score.weights", "must be above 0");
@@ -99,7 +98,7 @@ pub(super) fn faults(spec: &Spec) -> Vec<(&'static str, String)> {
 }
 
 /// The declared transformations.
-fn augment(augment: &Augment, spec: &Spec, require: &mut impl FnMut(bool, &'static str, &str)) {
+fn augment(augment: &Augment, spec: &Spec, require: &mut impl FnMut(bool, &str, &str)) {
     let size = spec.input.size;
     let within = |value: f64, limit: f64| (0.0..=limit).contains(&value);
     require(within(augment.translate, size as f64), "training.augment.translate", "must be 0 to input.size pixels");
@@ -123,7 +122,7 @@ fn augment(augment: &Augment, spec: &Spec, require: &mut impl FnMut(bool, &'stat
 }
 
 /// The network's keys.
-fn network(model: &Model, size: usize, require: &mut impl FnMut(bool, &'static str, &str)) {
+fn network(model: &Model, size: usize, require: &mut impl FnMut(bool, &str, &str)) {
     let blocks = model.blocks();
     let given = [!model.channels.is_empty(), !model.blocks.is_empty(), model.backbone.is_some()];
     let one = given.iter().filter(|&&given| given).count() == 1;

@@ -13,7 +13,7 @@ pub enum Filter {
 }
 
 /// The keys that are wrong, and how.
-pub(super) fn check(input: &Input, require: &mut impl FnMut(bool, &'static str, &str)) {
+pub(super) fn check(input: &Input, require: &mut impl FnMut(bool, &str, &str)) {
     let once = input.filters.iter().enumerate().all(|(at, filter)| !input.filters[..at].contains(filter));
     require(once, "input.filters", "names a filter twice");
 }

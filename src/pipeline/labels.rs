@@ -24,7 +24,7 @@ pub struct Supervision {
 }
 
 /// The keys that are wrong, and how.
-pub(super) fn check(spec: &Spec, require: &mut impl FnMut(bool, &'static str, &str)) {
+pub(super) fn check(spec: &Spec, require: &mut impl FnMut(bool, &str, &str)) {
     let Some(labels) = &spec.model.labels else { return };
     require(labels.head >= 0.0 && labels.head.is_finite(), "model.labels.head", "must be 0 or more");
     require(labels.head > 0.0 || labels.prior, "model.labels", "needs head above 0, prior = true, or both");

@@ -1,14 +1,13 @@
 //! `pipelines/<name>.toml`: everything about one instrument, checked once here and trusted everywhere else.
 
 mod check;
-mod denoiser;
 mod filter;
 mod input;
 mod labels;
 mod model;
-mod segmenter;
 mod spec;
 mod training;
+mod unet;
 mod watching;
 
 use std::path::{Path, PathBuf};
@@ -72,7 +71,7 @@ impl Pipeline {
     /// [`Kind::Settings`] naming file, line and key.
     pub fn check(&self) -> Result<()> {
         if let Some((key, wrong)) = check::faults(&self.spec).into_iter().next() {
-            let line = check::locate(&self.text, key).map_or(String::new(), |line| format!(":{line}"));
+            let line = check::locate(&self.text, &key).map_or(String::new(), |line| format!(":{line}"));
             return Err(Failure::new(Kind::Settings, format!("{}{line}: {key} {wrong}", self.path.display())));
         }
         Ok(())

@@ -5,13 +5,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::denoiser::{Denoiser, DenoiserKind};
 pub use super::filter::Filter;
 pub use super::input::{Input, Scaling, Tile};
 pub use super::labels::Supervision;
 pub use super::model::{Backbone, Block, Downsample, Latent, Likelihood, Model, ModelKind, Norm, Upsample};
-pub use super::segmenter::{Segmenter, SegmenterKind};
 pub use super::training::{Augment, ExtraNoise, Group, Mask, Promotion, Shares, Training};
+pub use super::unet::{Denoiser, Segmenter, Unet, UnetKind, Use};
 pub use super::watching::{Action, After, Watch, WatchMode};
 use crate::components::Component;
 

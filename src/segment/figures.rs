@@ -82,7 +82,21 @@ pub fn measure(
     let thresholds = [threshold, all.residual.threshold_of_false_rate(record.false_pixels)];
     let rows = std::iter::once((ALL, &all)).chain(kinds.iter().map(|(kind, tallies)| (*kind, tallies)));
     record.figures = rows.map(|(kind, tallies)| figures(kind, tallies, thresholds)).collect();
+    record.worse = worse(&record.figures);
     Ok(sheet(&shown, [segmenter.threshold, thresholds[1]]))
+}
+
+/// What is to be said where the residual has the higher average precision, the mean over the kinds of anomaly.
+fn worse(figures: &[Figures]) -> Option<String> {
+    let kinds = figures.iter().filter(|figures| figures.kind != ALL);
+    let both: Vec<[f64; 2]> =
+        kinds.filter_map(|kind| Some([kind.segmenter.average_precision?, kind.residual.average_precision?])).collect();
+    let [unet, residual] = [0, 1].map(|of| both.iter().map(|pair| pair[of]).sum::<f64>() / both.len() as f64);
+    (unet < residual).then(|| {
+        format!(
+            "an AUPRC of {unet:.3} in held-out frames, the mean over the kinds, where the residual has {residual:.3}"
+        )
+    })
 }
 
 /// So that a probability near 1 is told from one still nearer.
@@ -107,5 +121,27 @@ fn quality(tally: &PixelTally, threshold: f32) -> Quality {
         dice: marked.dice(),
         recall: marked.recall(),
         average_precision: tally.average_precision(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segmenter_is_worse_where_the_kinds_are_found_better_in_the_residual() {
+        let figures = |kind: &str, both: [Option<f64>; 2]| {
+            let [segmenter, residual] =
+                both.map(|average_precision| Quality { average_precision, ..Quality::default() });
+            Figures { kind: kind.into(), frames: 1, pixels: 1, segmenter, residual }
+        };
+        let normal = figures("normal", [None, None]);
+        let trail = figures("trail", [Some(0.9), Some(0.4)]);
+        let all = figures(ALL, [Some(0.9), Some(0.4)]);
+        assert_eq!(worse(&[all.clone(), normal.clone()]), None, "nothing to judge by");
+        assert_eq!(worse(&[all.clone(), normal.clone(), trail.clone()]), None);
+        // Many pixels of one kind do not make up for another that is not found.
+        let said = worse(&[all, normal, trail, figures("hot pixel", [Some(0.1), Some(0.8)])]).unwrap();
+        assert!(said.contains("0.500") && said.contains("0.600"), "{said}");
     }
 }

@@ -6,12 +6,13 @@ use std::sync::atomic::AtomicBool;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use super::Segmenter;
 use super::masked::{Masked, Parts};
-use super::{Segmenter, chain};
 use crate::error::Result;
 use crate::model::FeedForward;
 use crate::model::device::Device;
 use crate::model::masks::MaskLoss;
+use crate::model::unet::beside;
 use crate::pipeline::{self, Spec};
 use crate::segment::BATCH;
 use crate::stats::pixels::{PixelTally, best_threshold};
@@ -35,19 +36,8 @@ pub fn fit(
     (stop, on): (&AtomicBool, &mut dyn FnMut(Event)),
 ) -> Result<(Segmenter, History)> {
     let lesson = Tiles::new((spec, segmenter), (set, parts));
-    let training = &spec.training;
-    let plan = Plan {
-        seed: training.seed,
-        epochs: segmenter.epochs,
-        batch_size: segmenter.batch_size.unwrap_or(training.batch_size),
-        learning_rate: segmenter.learning_rate,
-        weight_decay: training.weight_decay,
-        l1: training.l1,
-        clip_norm: training.clip_norm,
-        patience: training.patience,
-        items_per_epoch: segmenter.tiles_per_epoch.or(training.tiles_per_epoch),
-    };
-    let mut network = FeedForward::new(chain(spec, segmenter)?, training.seed, device)?;
+    let plan = Plan::of(&segmenter.unet(spec), &spec.training);
+    let mut network = FeedForward::new(beside(spec, &segmenter.unet(spec), 1)?, plan.seed, device)?;
     let history = loops::fit(&mut network, &plan, &lesson, stop, on)?;
     let mut fitted = Segmenter { network, size: spec.input.size, threshold: EVEN };
     let mut kinds: BTreeMap<&str, PixelTally> = BTreeMap::new();

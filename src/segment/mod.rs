@@ -33,11 +33,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Failure, Kind, Result};
 use crate::model::FeedForward;
 use crate::model::device::Device;
-use crate::model::feedforward::Chain;
-use crate::model::graph::Shape;
 use crate::model::masks::sigmoid;
-use crate::model::unet::unet;
-use crate::pipeline::{self, Spec};
+use crate::model::unet::beside;
+use crate::pipeline::{self, Spec, Use};
 use crate::prepare::{Mosaic, Prepared};
 use crate::store::Version;
 use crate::train::chain::History;
@@ -65,6 +63,9 @@ pub struct Record {
     pub threshold: f32,
     /// Share of the held-out frames' normal pixels that it marks.
     pub false_pixels: f64,
+    /// What it has where the residual tells anomalous pixels better, which is then kept as the anomaly map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worse: Option<String>,
     /// On held-out frames: of all, then by kind.
     pub figures: Vec<Figures>,
     /// Every epoch.
@@ -80,7 +81,17 @@ pub struct Segmenter {
 }
 
 impl Segmenter {
-    /// The segmenter of a version; none where the pipeline asks for none.
+    /// The segmenter of a version that makes the anomaly map; none where the pipeline asks for none, or where the residual does better.
+    ///
+    /// # Errors
+    /// [`Kind::Model`] when the version has none, or one of another shape.
+    pub fn in_use(spec: &Spec, version: &Version, device: Device) -> Result<Option<Self>> {
+        let worse = version.manifest.segmenter.as_ref().is_some_and(|record| record.worse.is_some());
+        let left = |segmenter: &pipeline::Segmenter| worse && segmenter.used == Use::IfBetter;
+        if spec.segmenter.as_ref().is_some_and(left) { Ok(None) } else { Self::load(spec, version, device) }
+    }
+
+    /// The segmenter of a version, whether it is used or not; none where the pipeline asks for none.
     ///
     /// # Errors
     /// [`Kind::Model`] when the version has none, or one of another shape.
@@ -92,7 +103,7 @@ impl Segmenter {
             return Err(Failure::new(Kind::Model, message).hint(hint));
         };
         let weights = version.weights.with_file_name(WEIGHTS);
-        let network = FeedForward::load(chain(spec, segmenter)?, &weights, device)
+        let network = FeedForward::load(beside(spec, &segmenter.unet(spec), 1)?, &weights, device)
             .map_err(|failure| Failure { hint: Some(hint.into()), ..failure })?;
         Ok(Some(Self { network, size: spec.input.size, threshold: record.threshold }))
     }
@@ -125,10 +136,4 @@ impl Segmenter {
         }
         Ok(mosaic.finish())
     }
-}
-
-/// The network of a pipeline: one logit a pixel.
-fn chain(spec: &Spec, segmenter: &pipeline::Segmenter) -> Result<Chain> {
-    let input = Shape { c: spec.input.channels, h: spec.input.size, w: spec.input.size };
-    unet(input, 1, &segmenter.widths, segmenter.norm, segmenter.upsample)
 }

@@ -57,6 +57,7 @@ impl<'a> Made<'a> {
                     frames: [parts.train.len(), parts.validation.len(), parts.held.len()],
                     threshold: segmenter.threshold,
                     false_pixels: 0.0,
+                    worse: None,
                     figures: Vec::new(),
                     history,
                 };

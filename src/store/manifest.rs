@@ -59,6 +59,27 @@ pub struct Manifest {
     pub pipeline: String,
 }
 
+impl Manifest {
+    /// What is to be said, a sentence each, of networks beside the model that do worse than what they would take the place of.
+    pub fn warnings(&self) -> Vec<String> {
+        let of = |worse: Option<&String>, table: &str, kept: &str| {
+            worse.map(|worse| {
+                format!("the {table} has {worse}: {kept} is kept instead, unless [{table}] use = \"always\"")
+            })
+        };
+        let denoiser = self.denoiser.as_ref().and_then(|record| record.worse.as_ref());
+        let segmenter = self.segmenter.as_ref().and_then(|record| record.worse.as_ref());
+        let outdone = self.denoising.as_ref().and_then(Denoising::outdone);
+        let outdone = outdone.map(|outdone| format!("the denoiser has {outdone}, without learning"));
+        let each = [
+            of(denoiser, "denoiser", "the model's reconstruction"),
+            outdone,
+            of(segmenter, "segmenter", "the residual"),
+        ];
+        each.into_iter().flatten().collect()
+    }
+}
+
 /// The data a version was made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Data {

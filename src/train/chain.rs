@@ -13,6 +13,7 @@ use super::fit::End;
 use crate::error::{Failure, Kind, Result};
 use crate::model::masks::MaskLoss;
 use crate::model::{FeedForward, Observation, Step, Target, Weights};
+use crate::pipeline::{Training, Unet};
 
 /// The step size ends at this share of its height.
 const FINAL_RATE: f32 = 0.01;
@@ -38,6 +39,23 @@ pub struct Plan {
     pub patience: usize,
     /// Most items an epoch, drawn anew each epoch; all where absent.
     pub items_per_epoch: Option<usize>,
+}
+
+impl Plan {
+    /// Of a U-Net beside the model; what its table does not say is as the model's.
+    pub fn of(unet: &Unet, training: &Training) -> Self {
+        Self {
+            seed: training.seed,
+            epochs: unet.epochs,
+            batch_size: unet.batch_size,
+            learning_rate: unet.learning_rate,
+            weight_decay: training.weight_decay,
+            l1: training.l1,
+            clip_norm: training.clip_norm,
+            patience: training.patience,
+            items_per_epoch: unet.tiles_per_epoch,
+        }
+    }
 }
 
 /// A batch of a lesson.

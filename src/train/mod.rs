@@ -28,6 +28,7 @@ use chrono::Utc;
 
 use crate::ablate::Ablation;
 use crate::calibrate::{self, Calibration, Tails};
+use crate::denoise::compare::Denoising;
 use crate::denoise::{self, Pairs};
 use crate::detector::{Detector, Tile, measure_tiles};
 use crate::error::{Failure, Kind, Result};
@@ -120,7 +121,7 @@ pub fn train(
     pictures::draw_augmentation(&draft.folder, &job.pipeline.name, frames, &train, spec)?;
     pictures::draw_filters(&draft.folder, &job.pipeline.name, frames, &train, spec)?;
     let taught = (frames.as_slice(), pairs.as_ref());
-    let denoiser = denoise::fit(
+    let mut denoiser = denoise::fit(
         spec,
         taught,
         (&train, &validation),
@@ -142,6 +143,9 @@ pub fn train(
         }
         None => None,
     };
+    if let Some((_, record)) = &mut denoiser {
+        record.worse = denoising.as_ref().and_then(Denoising::worse);
+    }
     pictures::draw_reconstructions(&draft.folder, &job.pipeline.name, &mut detector, frames, &parts.validation)?;
     if let Some(segmenter) = &mut segmenter {
         segmenter.finish(&mut detector, &draft.folder)?;

@@ -84,6 +84,9 @@ pub fn findings(html: &mut Html, report: &Report) {
             );
             html.words("li", &[("class", "warning")], &words);
         }
+        for words in report.manifest.warnings() {
+            html.words("li", &[("class", "warning")], &words);
+        }
     });
     if history.layers.is_empty() {
         missing(html, "This version recorded neither gradients by layer nor what each latent unit carries.");
