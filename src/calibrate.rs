@@ -77,6 +77,15 @@ impl Tails {
         combine(score.combine, score.components.iter().map(|&c| weight(c) * self.component_score(tile, c)))
     }
 
+    /// How much a tile stands out in whatever the score goes by: the largest `-ln p` of its components, those among them whose mean or
+    /// spread over the frame counts.
+    pub fn evidence(&self, tile: &Components, score: &pipeline::Score) -> f64 {
+        let weight = |component: &Component| score.weights.get(component).copied().unwrap_or(1.0);
+        let each =
+            score.wanted().into_iter().map(|component| weight(&component) * self.component_score(tile, component));
+        each.fold(0.0, f64::max)
+    }
+
     /// Share of normal tiles with a combined score at least this high.
     pub fn tile_tail(&self, score: f64) -> f64 {
         (-self.tile_score.minus_log_p(score)).exp()

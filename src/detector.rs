@@ -115,9 +115,13 @@ impl Detector {
     /// # Errors
     /// [`crate::error::Kind::Internal`] when the device fails.
     pub fn reconstruct(&mut self, frame: &Prepared, put: &mut PutTile) -> Result<()> {
+        self.reconstruct_at(frame, &frame.tiles, put)
+    }
+
+    fn reconstruct_at(&mut self, frame: &Prepared, corners: &[(usize, usize)], put: &mut PutTile) -> Result<()> {
         let image = self.shapes.image_len();
         let (mut x_hat, mut residual) = (vec![0.0; image], vec![0.0; image]);
-        for corners in frame.tiles.chunks(BATCH) {
+        for corners in corners.chunks(BATCH) {
             let batch: Vec<Tile> = corners.iter().map(|&corner| (0, frame, corner)).collect();
             let x = gather(&batch, &self.shapes);
             let inference = self.model.reconstruct(&x)?;
@@ -156,6 +160,16 @@ impl Detector {
             mosaic.add(corner, &anomaly_map(residual, frame.channels, size));
         })?;
         Ok(mosaic.finish())
+    }
+
+    /// The same of the tile at a corner alone, `[S, S]`.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] when the device fails.
+    pub fn tile_residual(&mut self, frame: &Prepared, corner: (usize, usize)) -> Result<Vec<f32>> {
+        let (size, mut map) = (self.shapes.size, Vec::new());
+        self.reconstruct_at(frame, &[corner], &mut |_, _, residual| map = anomaly_map(residual, frame.channels, size))?;
+        Ok(map)
     }
 
     /// The class that a tile's latent mean is nearest to; `None` where the model knows no classes.

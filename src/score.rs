@@ -5,7 +5,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::calibrate::Calibration;
-use crate::classify::{Classifier, Named};
+use crate::classify::{Classifier, Named, window};
 use crate::components::Component;
 use crate::denoise::Denoiser;
 use crate::denoise::departures::{Departures, Noise, departures};
@@ -212,20 +212,19 @@ impl Scorer {
         &mut self.detector
     }
 
-    /// Of frames that would be flagged, the corner of the most anomalous tile.
+    /// Of frames that would be flagged, the corner of the window that a classifier is shown.
     ///
     /// # Errors
     /// [`crate::error::Kind::Internal`] when the device fails.
-    pub fn flagged_corners(&mut self, frames: &[&Prepared]) -> Result<Vec<Option<(usize, usize)>>> {
-        let (spec, threshold) = (&self.pipeline.spec.score, self.calibration.threshold());
+    pub fn flagged_windows(&mut self, frames: &[&Prepared]) -> Result<Vec<Option<(usize, usize)>>> {
         let examined = self.detector.examine(frames)?;
-        let tails = &self.detector.fitted.tails;
-        let corner = |(frame, examined): (&&Prepared, &Examined)| {
-            let flagged = tails.frame_score(&examined.tiles, spec) > threshold;
-            let scores: Vec<f64> = examined.tiles.iter().map(|tile| tails.tile_score(tile, spec)).collect();
-            flagged.then(|| frame.tiles[worst(&scores)])
+        let threshold = self.calibration.threshold();
+        let window = |(frame, examined): (&&Prepared, Examined)| {
+            let score = self.detector.fitted.tails.frame_score(&examined.tiles, &self.pipeline.spec.score);
+            let look = || window::corner(&mut self.detector, &self.pipeline.spec, frame, &examined.tiles);
+            (score > threshold).then(look).transpose()
         };
-        Ok(frames.iter().zip(&examined).map(corner).collect())
+        frames.iter().zip(examined).map(window).collect()
     }
 
     /// Judges frames, in order. Frames are batched on the device, tiles of several frames together.
@@ -265,19 +264,19 @@ impl Scorer {
             other_size: self.other_size(frame),
             class: self.detector.class_of(&latent_mean)?,
             latent_mean,
-            named: if is_anomaly { self.name(frame, frame.tiles[worst])? } else { None },
+            named: if is_anomaly { self.name(frame, tiles)? } else { None },
             tiles: if is_anomaly { self.flagged_tiles(frame, &tile_scores) } else { Vec::new() },
             maps: if keep { Some(self.draw(frame)?) } else { None },
         })
     }
 
-    /// What the classifier says of a tile.
-    fn name(&self, frame: &Prepared, corner: (usize, usize)) -> Result<Option<Named>> {
+    /// What the classifier says of a frame.
+    fn name(&mut self, frame: &Prepared, tiles: &[Components]) -> Result<Option<Named>> {
         let Some(classifier) = &self.classifier else { return Ok(None) };
-        let size = self.pipeline.spec.input.size;
-        let mut tile = vec![0.0; frame.channels * size * size];
-        frame.copy_tile(corner, size, &mut tile);
-        Ok(classifier.name(&tile)?.pop())
+        let (spec, size) = (&self.pipeline.spec, self.pipeline.spec.input.size);
+        let mut seen = vec![0.0; frame.channels * size * size];
+        frame.copy_tile(window::corner(&mut self.detector, spec, frame, tiles)?, size, &mut seen);
+        Ok(classifier.name(&seen)?.pop())
     }
 
     /// The tiles that stand out, highest first; the highest of all is always among them.

@@ -66,7 +66,7 @@ pub fn train(
     let parts = part(&labelled, job.fitting.split, job.pipeline)?;
     let mut shares = [&parts.train, &parts.validation, &parts.test]
         .map(|indices| Share::take(&labelled, indices, &classes, input.size));
-    check(&classes, &shares[0], &shares[1])?;
+    check(&classes, &labelled.left, &shares[0], &shares[1])?;
     let lens = Lens::fit(&shares[0].x, input.channels, input.size);
     shares.iter_mut().for_each(|share| lens.apply(&mut share.x, input.size));
     let device_name = device.name().to_string();
@@ -74,7 +74,8 @@ pub fn train(
     let history = {
         let augmenter = Augmenter::of(&job.fitting.augment, &job.pipeline.spec);
         let (labelled, indices, size) = (&labelled, parts.train.as_slice(), input.size);
-        let moved = augmenter.map(|augmenter| Moved { augmenter, labelled, indices, lens: &lens, size });
+        let moves = augmenter.is_some() || labelled.has_room(size);
+        let moved = moves.then_some(Moved { augmenter, labelled, indices, lens: &lens, size });
         let course = Course::new(&shares[0], &shares[1], input.channels * size * size, moved);
         fit(&mut network, &plan(&job.fitting, seed), &course, stop, on)?
     };

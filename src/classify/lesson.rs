@@ -6,12 +6,20 @@ use rayon::prelude::*;
 
 use super::card::Part;
 use super::lens::Lens;
-use super::set::Labelled;
+use super::set::{Labelled, Left};
 use crate::error::{Failure, Kind, Result};
 use crate::model::FeedForward;
 use crate::stats::classes::{cross_entropy, largest, softmax};
 use crate::train::augment::Augmenter;
 use crate::train::chain::{Batch, Goal, Judgement, Lesson};
+
+/// Frames of a kind below which hardly anything is learnt of it.
+const FEW_TAUGHT: usize = 20;
+/// The same for judging it.
+const FEW_JUDGED: usize = 5;
+
+/// A window is moved by up to this part of its side.
+const REACH: usize = 16;
 
 /// Frames of one share, as the network sees them.
 #[derive(Debug)]
@@ -52,20 +60,24 @@ impl Share {
     }
 }
 
-/// Refuses, before any work, kinds that cannot be learnt or judged.
+/// Refuses, before any work, kinds that cannot be learnt or judged, and warns of those that hardly can.
 ///
 /// # Errors
 /// [`Kind::Data`] naming the kind and what it lacks.
-pub fn check(classes: &[String], train: &Share, validation: &Share) -> Result<()> {
-    let wrong = |what: String| Err(Failure::new(Kind::Data, what));
+pub fn check(classes: &[String], left: &Left, train: &Share, validation: &Share) -> Result<()> {
     if classes.len() < 2 {
-        return wrong(format!("one kind only, {}: there is nothing to tell apart", classes.join(", ")));
+        let message = format!("one kind only, {}: there is nothing to tell apart ({left})", classes.join(", "));
+        return Err(Failure::new(Kind::Data, message).hint("give frames of more kinds"));
     }
-    for (share, name) in [(train, "train"), (validation, "validation")] {
-        let counts = share.counts(classes.len());
-        if let Some((class, _)) = classes.iter().zip(counts).find(|(_, count)| *count == 0) {
-            return Err(Failure::new(Kind::Data, format!("no {name} frame is of the kind {class:?}"))
-                .hint("give more frames of it, or another --split"));
+    for (share, name, few) in [(train, "train", FEW_TAUGHT), (validation, "validation", FEW_JUDGED)] {
+        for (kind, frames) in classes.iter().zip(share.counts(classes.len())) {
+            if frames == 0 {
+                return Err(Failure::new(Kind::Data, format!("no {name} frame is of the kind {kind:?} ({left})"))
+                    .hint("give more frames of it, or another --split"));
+            }
+            if frames < few {
+                tracing::warn!(kind, frames, "hardly any {name} frames of this kind: {few} or more tell something");
+            }
         }
     }
     Ok(())
@@ -81,8 +93,8 @@ pub struct Course<'a> {
 
 /// The frames learnt from, for batches that show them as they might as well have been taken.
 pub struct Moved<'a> {
-    /// What is done to them.
-    pub augmenter: Augmenter,
+    /// What is done to them; a window in a larger frame is moved besides, by whole pixels: it might have lain there.
+    pub augmenter: Option<Augmenter>,
     /// Where they are.
     pub labelled: &'a Labelled,
     /// Which of them fit the weights, in the order of the share.
@@ -97,14 +109,27 @@ impl Moved<'_> {
     /// Items of a batch, each with a draw of its own, `[N, C, S, S]`.
     fn batch(&self, items: &[usize], image: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
         let first: u64 = random.random();
+        let corners: Vec<_> = items.iter().map(|&item| self.corner(self.indices[item], random)).collect();
         let mut x = vec![0.0; items.len() * image];
         x.par_chunks_exact_mut(image).zip(items).enumerate().for_each(|(at, (out, &item))| {
-            let frame = self.indices[item];
-            let (prepared, corner) = (&self.labelled.frames[frame].prepared, self.labelled.corners[frame]);
-            self.augmenter.tile(prepared, corner, first.wrapping_add(at as u64), out);
+            let (prepared, corner) = (&self.labelled.frames[self.indices[item]].prepared, corners[at]);
+            match &self.augmenter {
+                Some(augmenter) => augmenter.tile(prepared, corner, first.wrapping_add(at as u64), out),
+                None => prepared.copy_tile(corner, self.size, out),
+            }
         });
         self.lens.apply(&mut x, self.size);
         x
+    }
+
+    /// Where the window of a frame might as well lie.
+    fn corner(&self, frame: usize, random: &mut ChaCha8Rng) -> (usize, usize) {
+        let (prepared, (x, y)) = (&self.labelled.frames[frame].prepared, self.labelled.corners[frame]);
+        let mut near = |start: usize, length: usize| {
+            let reach = self.size / REACH;
+            random.random_range(start.saturating_sub(reach)..=(start + reach).min(length - self.size))
+        };
+        (near(x, prepared.width), near(y, prepared.height))
     }
 }
 

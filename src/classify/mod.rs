@@ -3,7 +3,7 @@
 //! ```text
 //! labelled frames ─> set ─> fit (chain of layers) ─> temperature, floor ─> card ─> models/<pipeline>/classifier/<version>/
 //!                     └ held out from both ─> rival: the candidate against the current one ─> current, or kept with the reason
-//! flagged frame ──> its most anomalous tile ──> Classifier ──> kind and probability, or no kind below the floor
+//! flagged frame ──> a window around what is odd ──> Classifier ──> kind and probability, or no kind below the floor
 //! ```
 
 pub mod card;
@@ -14,6 +14,7 @@ pub mod lens;
 pub mod lesson;
 pub mod rival;
 pub mod set;
+pub mod window;
 
 #[cfg(test)]
 mod tests;

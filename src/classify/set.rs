@@ -1,8 +1,9 @@
 //! Labelled frames: which kind each is, and which of its tiles is looked at.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::error::{Failure, Kind, Result};
+use crate::interrupt;
 use crate::prepare::Prepared;
 use crate::score::Scorer;
 use crate::train::data::{Sample, Samples};
@@ -80,6 +81,9 @@ pub struct Left {
     pub copies: usize,
     /// Of a tiled pipeline: not flagged by its model, so that no classifier would be asked.
     pub unflagged: usize,
+    /// The kinds that lost frames so: how many are kept, of how many.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, [usize; 2]>,
 }
 
 impl Labelled {
@@ -120,15 +124,21 @@ impl Labelled {
         Ok(labelled)
     }
 
-    /// Keeps the flagged frames, with their most anomalous tiles.
+    /// Keeps the flagged frames, with their most anomalous tiles; says which kinds lose frames.
     fn look(&mut self, scorer: &mut Scorer) -> Result<()> {
         let mut corners = Vec::with_capacity(self.frames.len());
         for some in self.frames.chunks(FRAMES_AT_ONCE) {
+            interrupt::check()?;
             let prepared: Vec<&Prepared> = some.iter().map(|sample| &sample.prepared).collect();
-            corners.extend(scorer.flagged_corners(&prepared)?);
+            corners.extend(scorer.flagged_windows(&prepared)?);
         }
         let flagged: Vec<bool> = corners.iter().map(Option::is_some).collect();
         self.left.unflagged = flagged.iter().filter(|&&is| !is).count();
+        for (kind, &is_flagged) in self.kinds.iter().zip(&flagged) {
+            let [kept, all] = self.left.kept.entry(kind.clone()).or_default();
+            (*kept, *all) = (*kept + usize::from(is_flagged), *all + 1);
+        }
+        self.left.kept.retain(|_, [kept, all]| kept < all);
         let (mut keep_frame, mut keep_kind) = (flagged.iter(), flagged.iter());
         self.frames.retain(|_| keep_frame.next() == Some(&true));
         self.kinds.retain(|_| keep_kind.next() == Some(&true));
@@ -141,12 +151,24 @@ impl Labelled {
         self.kinds.iter().cloned().collect::<BTreeSet<String>>().into_iter().collect()
     }
 
+    /// Whether a frame is larger than what stands for it.
+    pub fn has_room(&self, size: usize) -> bool {
+        self.frames.iter().any(|frame| frame.prepared.width > size || frame.prepared.height > size)
+    }
+
     /// The tile that stands for a frame, `[C, size, size]`.
     pub fn tile(&self, at: usize, size: usize) -> Vec<f32> {
         let prepared = &self.frames[at].prepared;
         let mut tile = vec![0.0; prepared.channels * size * size];
         prepared.copy_tile(self.corners[at], size, &mut tile);
         tile
+    }
+}
+
+impl Left {
+    /// The kinds of which no frame is left.
+    pub fn lost(&self) -> impl Iterator<Item = &str> {
+        self.kept.iter().filter(|(_, [kept, _])| *kept == 0).map(|(kind, _)| kind.as_str())
     }
 }
 
@@ -160,6 +182,27 @@ impl std::fmt::Display for Left {
         ];
         let said: Vec<String> =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-        if said.is_empty() { write!(f, "none left out") } else { write!(f, "{}", said.join(", ")) }
+        let kept: Vec<String> =
+            self.kept.iter().map(|(kind, [kept, all])| format!("{kind}: {kept} of {all} kept")).collect();
+        match (said.is_empty(), kept.is_empty()) {
+            (true, _) => write!(f, "none left out"),
+            (_, true) => write!(f, "{}", said.join(", ")),
+            _ => write!(f, "{} ({})", said.join(", "), kept.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kinds_that_lose_frames_are_named() {
+        let kept = [("bleed", [0, 2]), ("trail", [3, 4])].map(|(kind, counts)| (kind.to_string(), counts)).into();
+        let left = Left { copies: 1, unflagged: 3, kept, ..Left::default() };
+        let said = "1 copies of others, 3 not flagged by the pipeline's model (bleed: 0 of 2 kept, trail: 3 of 4 kept)";
+        assert_eq!(left.to_string(), said);
+        assert_eq!(left.lost().collect::<Vec<_>>(), ["bleed"]);
+        assert_eq!(Left::default().to_string(), "none left out");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::labelled::{Selection, is_normal, kind_by_folder};
+use super::labelled::{ANOMALOUS, Selection, is_normal, kind_by_folder};
 use super::report;
 use crate::draw::plot::{self, RocCurve};
 use crate::error::{Failure, Kind, Result};
@@ -147,11 +147,11 @@ fn measure(
     Ok((evaluate::evaluate(&scorer, &normal, &anomalous, rejected), normal, anomalous))
 }
 
-/// The first folder below the path given names the kind; else that path's own name.
+/// Frames by [`kind_by_folder`]; those of files that were given by themselves are one kind.
 pub fn by_folder(samples: Vec<Sample>, given: &[PathBuf]) -> BTreeMap<String, Vec<Sample>> {
     let mut kinds: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
     for sample in samples {
-        kinds.entry(kind_by_folder(&sample, given)).or_default().push(sample);
+        kinds.entry(kind_by_folder(&sample, given).unwrap_or_else(|| ANOMALOUS.into())).or_default().push(sample);
     }
     kinds
 }

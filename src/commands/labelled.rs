@@ -1,12 +1,16 @@
 //! Frames chosen by label: which of the data given are normal, and which class each is of.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Failure, Kind, Result};
 use crate::pipeline::Pipeline;
 use crate::train::data::{Labels, Sample, Samples};
 use crate::train::seal::{Given, NORMAL, TestFrame};
+
+/// The kind of frames of which nothing more is known, and the folder that holds a folder a kind.
+pub const ANOMALOUS: &str = "anomalous";
 
 /// Which frames count as normal, where the data are labelled.
 #[derive(Debug, Clone, clap::Args)]
@@ -76,7 +80,7 @@ fn folders(samples: &Samples, given: &[PathBuf]) -> HashMap<blake3::Hash, String
         root(sample).is_some_and(|at| at.is_dir() && (!roots.contains(at) || lies_below(sample, at)))
     };
     let with_one = samples.frames.iter().filter(has_one);
-    with_one.map(|sample| (sample.digest, kind_by_folder(sample, given))).collect()
+    with_one.filter_map(|sample| Some((sample.digest, kind_by_folder(sample, given)?))).collect()
 }
 
 /// Whether a labelled frame is normal; `None` where it has no label.
@@ -84,33 +88,49 @@ pub fn is_normal(labels: &Labels, sample: &Sample, selection: &Selection) -> Opt
     labels.of(sample).map(|label| selection.normal_label.iter().any(|normal| normal == label))
 }
 
-/// The kind of a frame by its folder: the first below the path given, else that path's own name.
-pub fn kind_by_folder(sample: &Sample, given: &[PathBuf]) -> String {
-    let root = given.iter().find(|root| sample.source.starts_with(root));
-    let below = root.and_then(|root| sample.source.strip_prefix(root).ok()?.parent()?.iter().next());
-    let name = below.or_else(|| root.and_then(|root| root.file_name()));
-    name.map_or("anomalous".into(), |name| name.to_string_lossy().into_owned())
+/// The kind of a frame by its folder: the first below the path given, else that path's own name. None where the file itself was
+/// given: no folder names its kind.
+pub fn kind_by_folder(sample: &Sample, given: &[PathBuf]) -> Option<String> {
+    let root = given.iter().find(|&root| sample.source.starts_with(root) && sample.source != *root)?;
+    let below = sample.source.strip_prefix(root).ok()?.parent()?.iter().next().map(OsString::from);
+    let name = below.or_else(|| Some(std::path::absolute(root).ok()?.file_name()?.to_os_string()));
+    name.map(|name| name.to_string_lossy().into_owned())
 }
 
-/// [`kind_by_folder`] where `anomalous` holds a folder a kind.
-fn test_kind(sample: &Sample, given: &[PathBuf]) -> String {
-    let kind = kind_by_folder(sample, given);
-    if kind != "anomalous" {
-        return kind;
+/// The same for whoever cannot do without a kind.
+///
+/// # Errors
+/// [`Kind::Data`] naming a file of which no folder names the kind.
+pub fn named_by_folder(sample: &Sample, given: &[PathBuf]) -> Result<String> {
+    kind_by_folder(sample, given).ok_or_else(|| {
+        let message =
+            format!("{}: the file itself was given, so that no folder names its kind", sample.source.display());
+        Failure::new(Kind::Data, message).hint("give its folder, whose name is the kind, or a table of labels")
+    })
+}
+
+/// [`named_by_folder`] where `anomalous` holds a folder a kind.
+fn test_kind(sample: &Sample, given: &[PathBuf]) -> Result<String> {
+    let kind = named_by_folder(sample, given)?;
+    if kind != ANOMALOUS {
+        return Ok(kind);
     }
-    let within: Vec<PathBuf> = given.iter().map(|path| path.join("anomalous")).collect();
-    kind_by_folder(sample, &within)
+    let within: Vec<PathBuf> = given.iter().map(|path| path.join(ANOMALOUS)).collect();
+    Ok(kind_by_folder(sample, &within).unwrap_or(kind))
 }
 
 /// Frames for test with their kinds: by `labels`, where `normal` counts as normal and so do the labels in `also_normal`; else by
 /// folder, where the one named `normal` does and `anomalous` holds a folder a kind.
 ///
 /// # Errors
-/// [`Kind::Data`] when the labels cannot be read, or not one frame has one.
+/// [`Kind::Data`] when the labels cannot be read, or not one frame has one; for a file of which no folder names the kind.
 pub fn for_test(samples: &Samples, paths: &[PathBuf], labels: Option<&Path>, also_normal: &[String]) -> Result<Given> {
     let kind_of = |kind: &str| if also_normal.iter().any(|normal| normal == kind) { NORMAL } else { kind }.to_string();
     let frames: Vec<TestFrame> = match labels {
-        None => samples.frames.iter().map(|sample| TestFrame::new(sample, test_kind(sample, paths))).collect(),
+        None => {
+            let frame = |sample| Ok(TestFrame::new(sample, test_kind(sample, paths)?));
+            samples.frames.iter().map(frame).collect::<Result<_>>()?
+        }
         Some(path) => {
             let read = Labels::read(path)?;
             read.check(path, &samples.frames)?;
@@ -167,6 +187,18 @@ mod tests {
         assert_eq!(labels, [Some("cat"), None, Some("cat"), Some("dog")]);
         let each = select(samples(&files), &Selection { labels: None, normal_label: vec![] }, &files).unwrap();
         assert!(each.labels.is_empty(), "a file is no class: {:?}", each.labels);
+    }
+
+    #[test]
+    fn a_file_by_itself_names_no_kind() {
+        let file = PathBuf::from("/known/trail/1.png");
+        let sample = &samples(std::slice::from_ref(&file)).frames[0];
+        let kind = |given: &[&str]| kind_by_folder(sample, &given.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!([kind(&["/known"]), kind(&["/known/trail"])], ["trail", "trail"].map(|kind| Some(kind.into())));
+        assert_eq!(kind(&["/known/trail/1.png"]), None);
+        assert_eq!(kind(&["/known/trail/1.png", "/known"]).as_deref(), Some("trail"), "its folder was given too");
+        let failure = for_test(&samples(std::slice::from_ref(&file)), &[file], None, &[]).unwrap_err();
+        assert!(failure.kind == Kind::Data && failure.message.contains("/known/trail/1.png"), "{failure}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anomalyd::labels::{Label, Labels};
 use chrono::DateTime;
 use serde_json::Value;
 
-use super::workshop::{House, SPOTS};
+use super::workshop::{House, SPOTS, first_file};
 
 /// A folder with a tiled pipeline, its model, and frames of every kind of anomaly.
 fn house() -> House {
@@ -26,6 +26,9 @@ fn flagged_frames_of_known_kinds_are_named_and_older_rows_are_not() {
     let house = house();
     house.refuse(&["classify", "evaluate", "spots", "--data", "new/anomalous"], 4, "no classifier");
     house.succeed(&["score", "spots", "data/normal"]);
+    let file = first_file(&house.path("known/anomalous/noisy_column"));
+    let one = ["classify", "train", "spots", "--network", "lenet5", "--data", file.to_str().unwrap()];
+    house.refuse(&one, 5, "no folder names its kind");
 
     let train = ["classify", "train", "spots", "--data", "known/anomalous", "--network", "lenet5"];
     let how = ["--epochs", "8", "--batch-size", "16", "--split", "0.6,0.2,0.2", "--precision", "0.5", "--json"];
@@ -35,6 +38,9 @@ fn flagged_frames_of_known_kinds_are_named_and_older_rows_are_not() {
     let shares = ["train", "validation", "test"].map(|share| card["data"][share]["frames"].as_u64().unwrap());
     let unflagged = card["data"]["left_out"]["unflagged"].as_u64().unwrap();
     assert_eq!(shares.iter().sum::<u64>() + unflagged, 240);
+    let kept = card["data"]["left_out"]["kept"].as_object().unwrap();
+    let lost = kept.values().map(|counts| counts[1].as_u64().unwrap() - counts[0].as_u64().unwrap()).sum::<u64>();
+    assert!(unflagged > 0 && lost == unflagged, "{kept:?}");
     assert!(
         house.path("models/spots/classifier").join(card["version"].as_str().unwrap()).join("confusion.svg").exists()
     );

@@ -101,6 +101,22 @@ fn a_unet_of_simulated_masks_makes_the_anomaly_map() {
     run(folder, &["show", first["frame_id"].as_str().unwrap(), "--out", "one.png"]);
     assert!(fs::read(folder.join("one.png")).unwrap().starts_with(b"\x89PNG"));
 
+    // Found to be worse, it stays away unless it is wanted all the same.
+    let text = fs::read_to_string(version.join("manifest.toml")).unwrap();
+    fs::write(version.join("manifest.toml"), text.replacen("[segmenter]\n", "[segmenter]\nworse = \"a test\"\n", 1))
+        .unwrap();
+    let wanted = PIPELINE.replace("dice = 0.0", "dice = 0.0\nuse = \"always\"");
+    for (seed, pipeline, made_by) in [("4", PIPELINE, "residual"), ("5", &wanted, "unet")] {
+        fs::write(folder.join("sky.toml"), pipeline).unwrap();
+        let name = format!("seen-{seed}");
+        simulate(folder, "6", seed, &name, &["--anomalies", "1", "--kind", "satellite_trail"]);
+        run(folder, &["score", "sky", &name]);
+        let sql = format!("SELECT DISTINCT anomaly_map_by FROM anomalies WHERE source LIKE '%{name}%'");
+        let rows: Value = serde_json::from_str(&run(folder, &["query", &sql, "--format", "json"])).unwrap();
+        assert_eq!(rows, serde_json::json!([{ "anomaly_map_by": made_by }]));
+    }
+    fs::write(version.join("manifest.toml"), text).unwrap();
+
     let again: Value = serde_json::from_str(&run(folder, &["retrain", "sky", "--json"])).unwrap();
     assert_eq!(again["segmenter"]["carried_from"], manifest["version"], "{:#}", again["segmenter"]);
     assert_eq!(again["digests"]["segmenter.safetensors"], manifest["digests"]["segmenter.safetensors"]);

@@ -1,10 +1,11 @@
 //! The labelled frames that `classify` is given: by folder, by a table, or by what people said.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use crate::classify::set::{Labelled, Missing, Said};
-use crate::commands::labelled::kind_by_folder;
+use crate::commands::labelled::named_by_folder;
 use crate::commands::{origin, whereabouts};
 use crate::error::{Failure, Kind, Result};
 use crate::labels::{self, Label, NORMAL};
@@ -12,7 +13,7 @@ use crate::pipeline::Pipeline;
 use crate::score::Scorer;
 use crate::settings::Settings;
 use crate::store;
-use crate::train::data::{self, Labels, Sample, Samples};
+use crate::train::data::{self, Labels, Samples};
 
 /// Missing frames that are named one by one.
 const NAMED: usize = 10;
@@ -41,7 +42,7 @@ impl Given {
     /// Loads the frames, gives each its kind, and chooses the tiles.
     ///
     /// # Errors
-    /// [`Kind::Data`] where there are none, or no labels; [`Kind::Model`] of a tiled pipeline without a model; [`Kind::Io`].
+    /// [`Kind::Data`] where there are none, or no labels, or a file of which nothing names the kind; [`Kind::Model`] of a tiled pipeline without a model; [`Kind::Io`].
     pub fn gather(&self, pipeline: &Pipeline, settings: &Settings) -> Result<Labelled> {
         let table = self.labels.as_deref().map(Labels::read).transpose()?;
         let mut scorer = match pipeline.spec.input.tile {
@@ -53,15 +54,19 @@ impl Given {
         for (file, rejection) in samples.rejected.iter().take(NAMED) {
             tracing::warn!(file = %file.display(), %rejection, "not used");
         }
-        let (kinds, said) = spoken.unzip();
-        let kind = |sample: &Sample| {
-            let spoken = kinds.as_ref().and_then(|kinds| kinds.get(&sample.digest));
-            spoken.cloned().or_else(|| match &table {
+        let (spoken, said) = spoken.unzip();
+        let mut kinds: Kinds = spoken.unwrap_or_default();
+        for sample in &samples.frames {
+            let Entry::Vacant(entry) = kinds.entry(sample.digest) else { continue };
+            let kind = match &table {
                 Some(table) => table.of(sample).filter(|label| !label.is_empty()).map(ToString::to_string),
-                None => Some(kind_by_folder(sample, &self.data)),
-            })
-        };
-        let labelled = Labelled::gather(samples, &kind, scorer.as_mut())?;
+                None => Some(named_by_folder(sample, &self.data)?),
+            };
+            if let Some(kind) = kind {
+                entry.insert(kind);
+            }
+        }
+        let labelled = Labelled::gather(samples, &|sample| kinds.get(&sample.digest).cloned(), scorer.as_mut())?;
         Ok(Labelled { said, ..labelled })
     }
 

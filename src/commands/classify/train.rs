@@ -20,6 +20,15 @@ use crate::settings::Settings;
 use crate::train::chain::Event;
 use crate::train::fit::End;
 
+/// Steps of a fit, unless --epochs says otherwise,
+const STEPS: usize = 2000;
+/// in as many epochs at least and at most.
+const EPOCHS: [usize; 2] = [30, 300];
+/// Least patience, unless --patience says otherwise.
+const PATIENCE: usize = 8;
+/// What is said of a kind of which no frame is left.
+const LOST: &str = "the pipeline's model flags none of its frames, so that the classifier will not know this kind";
+
 /// Arguments of `classify train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -34,11 +43,11 @@ pub struct Args {
     /// Shares of train, validation and test; a frame's side goes by its digest. The test share is looked at once, at the end.
     #[arg(long, value_delimiter = ',', value_name = "F,F,F", default_values_t = [0.7, 0.15, 0.15])]
     split: Vec<f64>,
-    /// Most epochs.
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    epochs: usize,
+    /// Most epochs [default: as many as make 2000 steps, 30 to 300].
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
     /// Frames a step.
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 16)]
     batch_size: usize,
     /// AdamW's step size at its height.
     #[arg(long, value_name = "F", default_value_t = 1e-3)]
@@ -46,9 +55,9 @@ pub struct Args {
     /// Decoupled L2.
     #[arg(long, value_name = "F", default_value_t = 1e-2)]
     weight_decay: f32,
-    /// Epochs without a better validation loss before stopping.
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    patience: usize,
+    /// Epochs without a better validation loss before stopping [default: a quarter of the most, at least 8].
+    #[arg(long, value_name = "N")]
+    patience: Option<usize>,
     /// Share of right answers wanted among those named; what is less probable stays unknown.
     #[arg(long, value_name = "F", default_value_t = 0.95)]
     precision: f64,
@@ -84,6 +93,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let stop = interrupt::flag()?;
     let labelled = args.given.gather(&pipeline, settings)?;
     tracing::info!(frames = labelled.frames.len(), left_out = %labelled.left, "data loaded");
+    for kind in labelled.left.lost() {
+        tracing::warn!(kind, "{LOST}");
+    }
+    let fitting = long_enough(args, fitting, labelled.frames.len());
     let job = Job {
         pipeline: &pipeline,
         given: &args.given.data,
@@ -108,7 +121,7 @@ fn fitting(args: &Args, pipeline: &Pipeline) -> Result<Fitting> {
     if !(train > 0.0 && validation > 0.0 && test >= 0.0 && (train + validation + test - 1.0).abs() < 1e-6) {
         return wrong("--split: shares of train, validation and test that sum to 1; the test share alone may be 0");
     }
-    if args.epochs == 0 || args.batch_size == 0 || args.patience == 0 {
+    if args.epochs == Some(0) || args.batch_size == 0 || args.patience == Some(0) {
         return wrong("--epochs, --batch-size and --patience are at least 1");
     }
     if !(args.learning_rate > 0.0 && args.weight_decay >= 0.0) {
@@ -118,14 +131,23 @@ fn fitting(args: &Args, pipeline: &Pipeline) -> Result<Fitting> {
         return wrong("--precision: a share above 0 and at most 1");
     }
     Ok(Fitting {
-        epochs: args.epochs,
+        epochs: args.epochs.unwrap_or(EPOCHS[0]),
         batch_size: args.batch_size,
         learning_rate: args.learning_rate,
         weight_decay: args.weight_decay,
-        patience: args.patience,
+        patience: args.patience.unwrap_or(PATIENCE),
         split: [train, validation, test],
         augment: augment(args, pipeline)?,
     })
+}
+
+/// The same with as many epochs as these frames need: few frames make few steps an epoch.
+fn long_enough(args: &Args, fitting: Fitting, frames: usize) -> Fitting {
+    let taught = (frames as f64 * fitting.split[0]) as usize;
+    let steps = taught.div_ceil(fitting.batch_size).max(1);
+    let epochs = args.epochs.unwrap_or_else(|| STEPS.div_ceil(steps).clamp(EPOCHS[0], EPOCHS[1]));
+    let patience = args.patience.unwrap_or_else(|| PATIENCE.max(epochs / 4));
+    Fitting { epochs, patience, ..fitting }
 }
 
 /// What the flags declare; checked as a pipeline's would be.
@@ -189,6 +211,9 @@ fn report(card: &Card, folder: &Path) {
     sayln!("folder       {}", folder.display());
     let [train, validation, test] = [&data.train, &data.validation, &data.test].map(|part| part.frames);
     sayln!("frames       {train} train, {validation} validation, {test} test; {}", data.left_out);
+    for kind in data.left_out.lost() {
+        sayln!("warning      {kind}: {LOST}");
+    }
     if let Some(said) = &data.said {
         sayln!("labels       {}", said.text());
     }
