@@ -11,6 +11,7 @@ use crate::pipeline::Reduction;
 use crate::prepare::Prepared;
 use crate::score::Scorer;
 use crate::stats::metrics::{Confusion, auroc, average_precision, clopper_pearson};
+use crate::train::overlap::Overlap;
 use crate::train::seal::{Opening, TestFigures};
 
 /// Frames examined at once.
@@ -48,6 +49,9 @@ pub struct Evaluation {
     /// Every look at the version's sealed test split, this one with them where it is one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub test_openings: Vec<Opening>,
+    /// How many of the frames the version was made from; none where it did not record them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Overlap>,
     /// Normal frames.
     pub normal: usize,
     /// Anomalous frames.
@@ -175,6 +179,7 @@ pub fn evaluate(
     Evaluation {
         model_version: scorer.identity().model_version.clone(),
         test_openings: Vec::new(),
+        overlap: None,
         normal: normal.len(),
         anomalous: all.len(),
         rejected,

@@ -13,6 +13,7 @@ mod integration {
     mod explore;
     mod filters;
     mod frame_size;
+    mod frames;
     mod interrupt;
     mod labels;
     mod ledger;

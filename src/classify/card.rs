@@ -6,6 +6,7 @@
 //! models/<pipeline>/classifier/<version>/classifier.toml   what it is, what it was made from, how well it does
 //!                                        classifier.safetensors
 //!                                        confusion.svg     validation, or test where there is any
+//!                                        frames.parquet    one row a frame that it was made from: file, digest, what it was for
 //! ```
 
 use std::fs;

@@ -90,6 +90,7 @@ pub fn train(
     let staging = Staging::start(job.models, &store::classifiers_of(&job.pipeline.name))?;
     network.save(&staging.path(card::WEIGHTS), [("pipeline".to_string(), job.pipeline.name.clone())].into())?;
     draw(&staging, &job.pipeline.name, &on_validation, on_test.as_ref())?;
+    store::write_frames(staging.folder(), &parts.rows(&labelled.frames))?;
     let (left_out, said) = (labelled.left, labelled.said);
     let made = Made { classes, answer, lens, history, on_validation, on_test, left_out, said, device_name };
     let mut card = made.card(job, &shares, network.parameter_count());

@@ -9,7 +9,7 @@ use chrono::Utc;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::labelled::{Selection, is_normal};
+use super::labelled::{self, Selection, is_normal};
 use super::{report, say};
 use crate::ablate::table::{self, name};
 use crate::ablate::{self, Ablation, Basis, Choice, Progress};
@@ -134,8 +134,8 @@ fn frames(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec<
         tracing::warn!(file = %file.display(), %rejection, "not used");
     }
     let (mut normal, anomalous) = match &args.selection.labels {
-        None if args.anomalous.is_empty() => (samples.frames, Vec::new()),
-        None => (samples.frames, load(&args.anomalous)?.frames),
+        None if args.anomalous.is_empty() => (labelled::normal(samples)?.frames, Vec::new()),
+        None => (labelled::normal(samples)?.frames, labelled::anomalous(load(&args.anomalous)?)?.frames),
         Some(path) => {
             args.selection.named()?;
             let labels = Labels::read(path)?;

@@ -10,6 +10,7 @@ use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 use crate::store;
 use crate::train::data;
+use crate::train::overlap::Overlap;
 
 /// Arguments of `denoise`.
 #[derive(Debug, clap::Args)]
@@ -39,9 +40,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let version = store::load(&settings.models, &pipeline)?;
     let spec = &pipeline.spec;
     let noisy = data::load(&args.noisy, &spec.input, &settings.limits)?;
-    let clean = data::load(&args.clean, &spec.input, &settings.limits)?;
+    let clean = data::load_clean(&args.clean, &spec.input, &settings.limits)?;
     let pairs = Pairs::of(&noisy.frames, &clean.frames, spec.input.scaling)?;
     let name = version.manifest.version.clone();
+    let overlap = Overlap::find(&store::home(&settings.models, &pipeline.name).join(&name), &noisy.frames)?;
     let denoiser = Denoiser::load(spec, &version, device::pick(&settings.device)?)?;
     let mut detector = Detector::load(spec, version, device::pick(&settings.device)?)?;
     let twins = pairs.twins(&noisy.frames, 0..noisy.frames.len());
@@ -52,5 +54,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     }
     let table = fidelity::table(&found.figures).join("\n");
     let frames = noisy.frames.len();
-    super::say(&format!("model {name}, {frames} frames\n{table}\npictures: {}\n", args.out.display()))
+    let warning =
+        overlap.and_then(|overlap| overlap.warning()).map_or(String::new(), |words| format!("warning: {words}\n"));
+    super::say(&format!("model {name}, {frames} frames\n{warning}{table}\npictures: {}\n", args.out.display()))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::labelled::{ANOMALOUS, Selection, is_normal, kind_by_folder};
+use super::labelled::{self, ANOMALOUS, Selection, is_normal, kind_of};
 use super::report;
 use crate::draw::plot::{self, RocCurve};
 use crate::error::{Failure, Kind, Result};
@@ -16,17 +16,18 @@ use crate::settings::Settings;
 use crate::stats::metrics::roc_curve;
 use crate::store::{self, Manifest, Version};
 use crate::train::data::{self, Labels, Sample, Samples};
-use crate::train::seal;
+use crate::train::overlap::{self, Overlap};
+use crate::train::{opening, seal};
 
 /// Arguments of `evaluate`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A pipeline's name, or the path of its TOML file.
     pipeline: String,
-    /// Normal images, none of which the model was trained on.
+    /// Normal images, none of which the model was trained on; of a simulation's folder the normal frames.
     #[arg(long, num_args = 1.., value_name = "PATH", requires = "anomalous", conflicts_with_all = ["data", "test"])]
     normal: Vec<PathBuf>,
-    /// Anomalous images; the folders in it name their kinds.
+    /// Anomalous images; the folders in it name their kinds. Of a simulation's folder the anomalous frames.
     #[arg(long, num_args = 1.., value_name = "PATH", requires = "normal")]
     anomalous: Vec<PathBuf>,
     /// Images of both sorts, told apart by --labels.
@@ -70,13 +71,17 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         manifest = opened;
         frames
     } else {
-        given(args, &pipeline, settings)?
+        let frames = given(args, &pipeline, settings)?;
+        overlap::refuse_sealed(&folder, &manifest, all(&frames))?;
+        frames
     };
+    let overlap = Overlap::find(&folder, all(&frames))?;
     let (mut evaluation, normal, anomalous) = measure(frames, version, &pipeline, settings)?;
     if args.test {
-        seal::record(&folder, &mut manifest, evaluation.figures())?;
+        opening::record(&folder, &mut manifest, evaluation.figures())?;
         report::renew(&settings.models, &pipeline.name, &manifest.version);
     }
+    evaluation.overlap = overlap;
     evaluation.test_openings = manifest.data.test.map_or(Vec::new(), |test| test.looks());
     if let Some(folder) = &args.out {
         draw(folder, &evaluation, &normal, &anomalous)?;
@@ -99,6 +104,11 @@ fn version(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Vers
     }
 }
 
+/// Normal and anomalous frames.
+fn all((normal, kinds, _): &Labelled) -> impl Iterator<Item = &Sample> {
+    normal.iter().chain(kinds.values().flatten())
+}
+
 /// The frames of the command line.
 fn given(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Labelled> {
     let load = |paths: &[PathBuf]| data::load(paths, &pipeline.spec.input, &settings.limits);
@@ -106,9 +116,10 @@ fn given(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<Labell
         args.selection.named()?;
         return by_label(load(&args.data)?, &args.selection);
     }
-    let (normal, anomalous) = (load(&args.normal)?, load(&args.anomalous)?);
+    let normal = labelled::normal(load(&args.normal)?)?;
+    let anomalous = labelled::anomalous(load(&args.anomalous)?)?;
     let rejected = normal.rejected.len() + anomalous.rejected.len();
-    Ok((normal.frames, by_folder(anomalous.frames, &args.anomalous), rejected))
+    Ok((normal.frames, by_kind(anomalous, &args.anomalous), rejected))
 }
 
 /// The sealed frames. They are looked up first: an opening that fails for a missing file would be a waste.
@@ -119,7 +130,7 @@ fn unseal(
     pipeline: &Pipeline,
     settings: &Settings,
 ) -> Result<(Labelled, Manifest)> {
-    let may = seal::opened(manifest, args.reopen.as_deref())?;
+    let may = opening::permit(manifest, args.reopen.as_deref())?;
     let mut kinds = seal::load(folder, may.sealed()?, &pipeline.spec.input, &settings.limits)?;
     let normal = kinds.remove(seal::NORMAL).unwrap_or_default();
     let opened = may.record(folder)?;
@@ -147,11 +158,12 @@ fn measure(
     Ok((evaluate::evaluate(&scorer, &normal, &anomalous, rejected), normal, anomalous))
 }
 
-/// Frames by [`kind_by_folder`]; those of files that were given by themselves are one kind.
-pub fn by_folder(samples: Vec<Sample>, given: &[PathBuf]) -> BTreeMap<String, Vec<Sample>> {
+/// Frames by their [`kind_of`]; those of files that were given by themselves are one kind.
+pub fn by_kind(samples: Samples, given: &[PathBuf]) -> BTreeMap<String, Vec<Sample>> {
     let mut kinds: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
-    for sample in samples {
-        kinds.entry(kind_by_folder(&sample, given).unwrap_or_else(|| ANOMALOUS.into())).or_default().push(sample);
+    for sample in samples.frames {
+        let kind = kind_of(&sample, &samples.truth, given).unwrap_or_else(|| ANOMALOUS.into());
+        kinds.entry(kind).or_default().push(sample);
     }
     kinds
 }
@@ -231,6 +243,9 @@ fn print(evaluation: &Evaluation) {
         ),
         Some(_) => {}
         None => sayln!("warning            {}", Sizes::UNKNOWN),
+    }
+    if let Some(warning) = evaluation.overlap.and_then(|overlap| overlap.warning()) {
+        sayln!("warning            {warning}");
     }
     sayln!("auroc              {}", number(evaluation.combined.auroc));
     sayln!("average precision  {}", number(evaluation.combined.average_precision));

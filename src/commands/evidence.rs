@@ -14,6 +14,7 @@ use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 use crate::store;
 use crate::train::data;
+use crate::train::overlap::Overlap;
 
 /// Arguments of `evidence`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +51,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     let spec = &pipeline.spec;
     let mut model = Autoencoder::load(&spec.model, &spec.input, &version.weights, device::pick(&settings.device)?)?;
     let samples = select(data::load(&args.data, &spec.input, &settings.limits)?, &args.selection, &args.data)?;
+    let folder = store::home(&settings.models, &pipeline.name).join(&version.manifest.version);
+    let overlap = Overlap::find(&folder, &samples.frames)?;
     let frames: Vec<_> = samples.frames.into_iter().map(|sample| sample.prepared).collect();
     let tiles = frames.iter().map(|frame| frame.tiles.len() as u64).sum();
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(tiles) } else { ProgressBar::hidden() };
@@ -62,6 +65,9 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     }
     sayln!("model                 {}", version.manifest.version);
     super::output::print(format_args!("{}", summary::looks(&version.manifest)));
+    if let Some(warning) = overlap.and_then(|overlap| overlap.warning()) {
+        sayln!("warning               {warning}");
+    }
     sayln!("tiles                 {}{}", found.tiles, if args.binarise { ", binarised" } else { "" });
     sayln!("reconstruction loss   {:.2} nats", found.reconstruction_nll);
     sayln!("KL                    {:.2} nats", found.kl);

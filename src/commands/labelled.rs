@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::error::{Failure, Kind, Result};
 use crate::pipeline::Pipeline;
 use crate::train::data::{Labels, Sample, Samples};
-use crate::train::seal::{Given, NORMAL, TestFrame};
+use crate::train::seal::NORMAL;
 
 /// The kind of frames of which nothing more is known, and the folder that holds a folder a kind.
 pub const ANOMALOUS: &str = "anomalous";
@@ -47,12 +47,14 @@ impl Selection {
 }
 
 /// Keeps the normal frames of labelled data, with their labels: everything where no label is named as normal. Without labels a
-/// frame's is its folder, the first below the path given, or else that path's own name; none where that path is a file.
+/// frame's is its folder, the first below the path given, or else that path's own name, none where that path is a file; and of
+/// simulations the normal frames are kept.
 ///
 /// # Errors
 /// [`Kind::Data`] when the labels cannot be read or no frame is normal.
 pub fn select(mut samples: Samples, selection: &Selection, given: &[PathBuf]) -> Result<Samples> {
     let Some(path) = &selection.labels else {
+        let mut samples = normal(samples)?;
         samples.labels = folders(&samples, given);
         return Ok(samples);
     };
@@ -66,6 +68,41 @@ pub fn select(mut samples: Samples, selection: &Selection, given: &[PathBuf]) ->
     if samples.frames.is_empty() {
         let wanted = selection.normal_label.join(", ");
         return Err(Failure::new(Kind::Data, format!("{}: no frame has the label {wanted}", path.display())));
+    }
+    Ok(samples)
+}
+
+/// Leaves out the frames that the truth table of a simulation calls anomalous.
+///
+/// # Errors
+/// [`Kind::Data`] where none is left.
+pub fn normal(samples: Samples) -> Result<Samples> {
+    keep(samples, |kind| kind == NORMAL, "anomalous")
+}
+
+/// Leaves out the frames that the truth table of a simulation calls normal.
+///
+/// # Errors
+/// [`Kind::Data`] where none is left.
+pub fn anomalous(samples: Samples) -> Result<Samples> {
+    keep(samples, |kind| kind != NORMAL, "normal")
+}
+
+/// Leaves out what a truth table says not to keep.
+fn keep(mut samples: Samples, wanted: fn(&str) -> bool, others: &str) -> Result<Samples> {
+    let all = samples.frames.len();
+    let is_wanted = |sample: &Sample| samples.truth.get(&sample.source).is_none_or(|kind| wanted(kind));
+    samples.frames.retain(is_wanted);
+    let left_out = all - samples.frames.len();
+    if left_out == 0 {
+        return Ok(samples);
+    }
+    tracing::warn!(left_out, of = all, "simulated frames that their truth table calls {others} are left out");
+    if left_out == all {
+        let message = format!("all {all} frames are {others}, says the truth table of their simulation");
+        return Err(
+            Failure::new(Kind::Data, message).hint("give frames of the other sort, or say what they are with --labels")
+        );
     }
     Ok(samples)
 }
@@ -97,56 +134,21 @@ pub fn kind_by_folder(sample: &Sample, given: &[PathBuf]) -> Option<String> {
     name.map(|name| name.to_string_lossy().into_owned())
 }
 
+/// The kind of a frame: of a simulated one what the truth table says, else [`kind_by_folder`].
+pub fn kind_of(sample: &Sample, truth: &HashMap<PathBuf, String>, given: &[PathBuf]) -> Option<String> {
+    truth.get(&sample.source).cloned().or_else(|| kind_by_folder(sample, given))
+}
+
 /// The same for whoever cannot do without a kind.
 ///
 /// # Errors
 /// [`Kind::Data`] naming a file of which no folder names the kind.
-pub fn named_by_folder(sample: &Sample, given: &[PathBuf]) -> Result<String> {
-    kind_by_folder(sample, given).ok_or_else(|| {
+pub fn named(sample: &Sample, truth: &HashMap<PathBuf, String>, given: &[PathBuf]) -> Result<String> {
+    kind_of(sample, truth, given).ok_or_else(|| {
         let message =
             format!("{}: the file itself was given, so that no folder names its kind", sample.source.display());
         Failure::new(Kind::Data, message).hint("give its folder, whose name is the kind, or a table of labels")
     })
-}
-
-/// [`named_by_folder`] where `anomalous` holds a folder a kind.
-fn test_kind(sample: &Sample, given: &[PathBuf]) -> Result<String> {
-    let kind = named_by_folder(sample, given)?;
-    if kind != ANOMALOUS {
-        return Ok(kind);
-    }
-    let within: Vec<PathBuf> = given.iter().map(|path| path.join(ANOMALOUS)).collect();
-    Ok(kind_by_folder(sample, &within).unwrap_or(kind))
-}
-
-/// Frames for test with their kinds: by `labels`, where `normal` counts as normal and so do the labels in `also_normal`; else by
-/// folder, where the one named `normal` does and `anomalous` holds a folder a kind.
-///
-/// # Errors
-/// [`Kind::Data`] when the labels cannot be read, or not one frame has one; for a file of which no folder names the kind.
-pub fn for_test(samples: &Samples, paths: &[PathBuf], labels: Option<&Path>, also_normal: &[String]) -> Result<Given> {
-    let kind_of = |kind: &str| if also_normal.iter().any(|normal| normal == kind) { NORMAL } else { kind }.to_string();
-    let frames: Vec<TestFrame> = match labels {
-        None => {
-            let frame = |sample| Ok(TestFrame::new(sample, test_kind(sample, paths)?));
-            samples.frames.iter().map(frame).collect::<Result<_>>()?
-        }
-        Some(path) => {
-            let read = Labels::read(path)?;
-            read.check(path, &samples.frames)?;
-            let frame = |sample| Some(TestFrame::new(sample, kind_of(read.of(sample)?)));
-            samples.frames.iter().filter_map(frame).collect()
-        }
-    };
-    let unlabelled = samples.frames.len() - frames.len();
-    if unlabelled > 0 {
-        tracing::warn!(unlabelled, "test frames without a label are left out");
-    }
-    if frames.is_empty() {
-        let path = labels.unwrap_or(Path::new("")).display();
-        return Err(Failure::new(Kind::Data, format!("{path}: not one test frame has a label")));
-    }
-    Ok(Given { frames, paths: paths.to_vec(), labels: labels.map(Path::to_path_buf), earlier: Vec::new() })
 }
 
 #[cfg(test)]
@@ -197,7 +199,7 @@ mod tests {
         assert_eq!([kind(&["/known"]), kind(&["/known/trail"])], ["trail", "trail"].map(|kind| Some(kind.into())));
         assert_eq!(kind(&["/known/trail/1.png"]), None);
         assert_eq!(kind(&["/known/trail/1.png", "/known"]).as_deref(), Some("trail"), "its folder was given too");
-        let failure = for_test(&samples(std::slice::from_ref(&file)), &[file], None, &[]).unwrap_err();
+        let failure = named(sample, &HashMap::new(), &[file]).unwrap_err();
         assert!(failure.kind == Kind::Data && failure.message.contains("/known/trail/1.png"), "{failure}");
     }
 

@@ -121,7 +121,7 @@ impl Material {
             tracing::warn!(without, "scored frames have no clean twins: a denoiser learns from noise added instead");
             return Ok(None);
         }
-        Ok(Some(data::load(&paths, &pipeline.spec.input, &settings.limits)?.frames))
+        Ok(Some(data::load_clean(&paths, &pipeline.spec.input, &settings.limits)?.frames))
     }
 }
 

@@ -40,6 +40,7 @@ pub mod simulate;
 pub mod status;
 mod steps;
 mod summary;
+mod test_split;
 pub mod train;
 pub mod watch;
 mod whereabouts;

@@ -53,7 +53,7 @@ pub fn load_scored(listed: &[FrameRow], manifest: &Manifest, pipeline: &Pipeline
     let files: HashSet<PathBuf> = scored.iter().filter_map(|row| found(Path::new(&row.source), pipeline)).collect();
     let wanted: HashSet<&str> = scored.iter().map(|row| row.digest.as_str()).collect();
     let files: Vec<PathBuf> = files.into_iter().collect();
-    let mut samples = match data::load(&files, &pipeline.spec.input, limits) {
+    let mut samples = match data::load_files(&files, &pipeline.spec.input, limits) {
         // Not one of them is left, or not one decodes any more.
         Err(failure) if failure.kind == Kind::Data => Samples::default(),
         loaded => loaded?,
@@ -122,6 +122,7 @@ pub fn merge(all: &mut Samples, more: Samples) {
     all.frames.extend(more.frames);
     all.rejected.extend(more.rejected);
     all.labels.extend(more.labels);
+    all.truth.extend(more.truth);
     all.digest = data::digest_of(&all.frames);
 }
 

@@ -23,8 +23,11 @@ use crate::train::data::{self, Samples};
 pub fn load(pipeline: &Pipeline, since: NaiveDate, normal: &[&Label], settings: &Settings) -> Result<Samples> {
     let (wanted, sources) = wanted(pipeline, since, normal, settings)?;
     let files: Vec<PathBuf> = sources.iter().filter_map(|source| whereabouts::place_of(source, pipeline)).collect();
-    let mut samples =
-        if files.is_empty() { Samples::default() } else { data::load(&files, &pipeline.spec.input, &settings.limits)? };
+    let mut samples = if files.is_empty() {
+        Samples::default()
+    } else {
+        data::load_files(&files, &pipeline.spec.input, &settings.limits)?
+    };
     samples.frames.retain(|sample| wanted.contains(&sample.digest));
     let found: HashSet<_> = samples.frames.iter().map(|sample| sample.digest).collect();
     let missing = wanted.len() - found.len();

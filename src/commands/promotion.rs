@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::evaluate::by_folder;
+use super::evaluate::by_kind;
+use super::labelled::anomalous;
 use super::material::Material;
 use super::{origin, past, report};
-use crate::error::Result;
+use crate::error::{Failure, Kind, Result};
 use crate::gate::{self, FEWEST, Held, Kinds, Known};
 use crate::labels;
 use crate::pipeline::{Pipeline, Promotion, Spec};
@@ -21,8 +22,8 @@ use crate::train::seal::Given;
 /// What the gate is given.
 #[derive(Debug, Clone, clap::Args)]
 pub struct GateArgs {
-    /// Known anomalies for the gate; the folders in it name their kinds [default: where there are fewer than twenty, anomalies are
-    /// put into held-out frames]. Those that people labelled are counted besides.
+    /// Known anomalies for the gate; the folders in it, or a simulation's truth table, name their kinds [default: where there are
+    /// fewer than twenty, anomalies are put into held-out frames]. Those that people labelled are counted besides.
     #[arg(long, num_args = 1.., value_name = "PATH")]
     pub gate_anomalous: Vec<PathBuf>,
 }
@@ -108,7 +109,7 @@ fn sealed(test: &Given) -> HashSet<&str> {
 /// less what is sealed for test.
 ///
 /// # Errors
-/// [`crate::error::Kind::Data`] for anomalies given that cannot be read, [`crate::error::Kind::Io`].
+/// [`Kind::Data`] for anomalies given that cannot be read, or of which each is sealed; [`Kind::Io`].
 pub fn known(
     pipeline: &Pipeline,
     rival: Option<&Rival>,
@@ -119,21 +120,46 @@ pub fn known(
     let mut known = Known::default();
     if !args.gate_anomalous.is_empty() {
         let samples = data::load(&args.gate_anomalous, &pipeline.spec.input, &settings.limits)?;
-        for (kind, samples) in by_folder(samples.frames, &args.gate_anomalous) {
-            known.given.entry(kind).or_default().extend(samples);
-        }
+        known.given = by_kind(anomalous(samples)?, &args.gate_anomalous);
     }
     if rival.is_some_and(|rival| rival.bout.is_some()) {
         known.labelled = labelled(pipeline, settings);
     }
     let (sealed, mut seen) = (sealed(test), HashSet::new());
     for kinds in [&mut known.given, &mut known.labelled] {
-        for samples in kinds.values_mut() {
-            samples.retain(|sample| !sealed.contains(sample.digest.to_hex().as_str()) && seen.insert(sample.digest));
-        }
-        kinds.retain(|_, samples| !samples.is_empty());
+        retain(kinds, |sample| seen.insert(sample.digest));
     }
+    let given = count(&known.given);
+    for kinds in [&mut known.given, &mut known.labelled] {
+        retain(kinds, |sample| !sealed.contains(sample.digest.to_hex().as_str()));
+    }
+    known.sealed = given - count(&known.given);
+    tell_sealed(given, known.sealed)?;
     Ok(known)
+}
+
+fn count(kinds: &Kinds) -> usize {
+    kinds.values().map(Vec::len).sum()
+}
+
+fn retain(kinds: &mut Kinds, mut wanted: impl FnMut(&Sample) -> bool) {
+    kinds.values_mut().for_each(|samples| samples.retain(&mut wanted));
+    kinds.retain(|_, samples| !samples.is_empty());
+}
+
+/// Says how many of the anomalies given are sealed, and what judges instead.
+fn tell_sealed(given: usize, sealed: usize) -> Result<()> {
+    let left = given - sealed;
+    if sealed > 0 && left == 0 {
+        let message = format!("--gate-anomalous: all {given} frames are sealed for test");
+        return Err(Failure::new(Kind::Data, message)
+            .hint("give others, or leave it out: then anomalies are put into held-out frames"));
+    }
+    if sealed > 0 {
+        let judge = if left < FEWEST { "are too few, so that anomalies are put into held-out frames" } else { "judge" };
+        tracing::warn!(sealed, left, "--gate-anomalous: what is sealed for test is left out; the others {judge}");
+    }
+    Ok(())
 }
 
 /// What people called anomalous. It judges nothing, so that a state folder of another user stops nobody from training.
@@ -160,7 +186,7 @@ pub fn trained(pipeline: &Pipeline, manifest: &Manifest) -> Result<Spec> {
 /// Promotes the version, keeps it, or has it wait; and records why.
 ///
 /// # Errors
-/// [`crate::error::Kind::Io`], [`crate::error::Kind::Data`] for anomalies that cannot be read.
+/// [`Kind::Io`], [`Kind::Data`] for anomalies that cannot be read.
 pub fn settle(
     pipeline: &Pipeline,
     manifest: &Manifest,

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::candidate::MakeArgs;
-use super::labelled::{Selection, for_test};
+use super::labelled::Selection;
 use super::masked;
 use super::material::Material;
+use super::test_split;
 use crate::error::Result;
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
@@ -17,13 +18,13 @@ use crate::train::seal::Given;
 pub struct Args {
     /// A pipeline's name, or the path of its TOML file.
     pipeline: String,
-    /// Normal images: files and folders.
+    /// Normal images: files and folders. Of a simulation's folder those frames are taken that its truth table calls normal.
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     data: Vec<PathBuf>,
     #[command(flatten)]
     selection: Selection,
     /// Labelled images to be sealed as the test split, opened by `evaluate --test` alone; without --test-labels the folder
-    /// `normal` holds normal ones, the others are named after what is odd about them.
+    /// `normal` holds normal ones, the others are named after what is odd about them, and of simulations the truth table counts.
     #[arg(long, num_args = 1.., value_name = "PATH")]
     test: Vec<PathBuf>,
     /// Labels of the test images: CSV or IDX; `normal` and those of --normal-label are normal.
@@ -49,6 +50,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     args.selection.check(&bench.pipeline)?;
     let mut material = Material::of(&args.data, &args.selection, &args.clean, &bench.pipeline, settings)?;
     material.test = test_frames(args, &bench.pipeline, settings)?;
+    test_split::check(&material.test, &material.samples, &args.selection, &bench.pipeline)?;
     material.segmenter = masked::learnt(&args.masks, &bench.pipeline, settings)?;
     if bench.pipeline.spec.segmenter.is_some() && material.segmenter.is_none() {
         return Err(masked::missing(&bench.pipeline));
@@ -65,5 +67,5 @@ fn test_frames(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<
     for (file, rejection) in samples.rejected.iter().take(10) {
         tracing::warn!(file = %file.display(), %rejection, "not used for test");
     }
-    for_test(&samples, &args.test, args.test_labels.as_deref(), &args.selection.normal_label)
+    test_split::given(&samples, &args.test, args.test_labels.as_deref(), &args.selection.normal_label)
 }

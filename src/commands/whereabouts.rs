@@ -37,7 +37,7 @@ pub fn find(labels: &[&Label], others: &[PathBuf], pipeline: &Pipeline, settings
     let named: Vec<PathBuf> = names.into_iter().filter_map(|name| place_of(name, pipeline)).collect();
     let mut found = Found::default();
     for places in [named, others.to_vec()].iter().filter(|places| !places.is_empty()) {
-        let mut samples = match data::load(places, &pipeline.spec.input, &settings.limits) {
+        let mut samples = match data::load_files(places, &pipeline.spec.input, &settings.limits) {
             Err(failure) if failure.kind == Kind::Data => continue,
             loaded => loaded?,
         };

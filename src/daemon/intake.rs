@@ -18,6 +18,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::image::{Reason, Rejection};
 use crate::ledger::Suspect;
 use crate::report::names::given_name;
+use crate::simulate::folder::only_frames;
 use crate::watch::{Found, Known, files_below, stat_of};
 
 /// Time between two looks at a full queue.
@@ -72,11 +73,14 @@ impl Feeder {
         Self { lane, jobs, inbox: None, stop, progress, feedback: Arc::default(), suspects, alone }
     }
 
-    /// Sends files and what is in folders, in order, less what is known and what lies in the state folder.
+    /// Sends files and what is in folders, in order, less what is known, what lies in the state folder, and the clean twins and
+    /// masks of simulations.
     pub fn paths(&self, paths: &[PathBuf], known: &Known, state: &Path) {
         for path in paths {
             let inside: Box<dyn Iterator<Item = PathBuf>> = if path.is_dir() {
-                Box::new(files_below(path).map(|(path, _)| path).filter(|path| !path.starts_with(state)))
+                let is_frame =
+                    |path: &PathBuf| !path.starts_with(state) && only_frames(std::slice::from_ref(path)).is_ok();
+                Box::new(files_below(path).map(|(path, _)| path).filter(is_frame))
             } else {
                 Box::new(std::iter::once(path.clone()))
             };
@@ -189,11 +193,12 @@ fn guilty(suspect: &Suspect) -> Rejection {
     Rejection::new(reason, format!("{tries} {what}, the last at {place}; please report the file"))
 }
 
-/// Checks that everything named is there, before any work.
+/// Checks that everything named is there, and no masks of simulated frames, before any work.
 ///
 /// # Errors
-/// [`Kind::Io`] naming the path.
+/// [`Kind::Io`] naming the path; those of [`only_frames`].
 pub fn check_paths(paths: &[PathBuf]) -> Result<()> {
+    only_frames(paths)?;
     match paths.iter().find(|path| !path.exists()) {
         Some(path) => Err(Failure::new(Kind::Io, format!("{}: no such file or folder", path.display()))),
         None => Ok(()),

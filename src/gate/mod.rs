@@ -58,6 +58,8 @@ pub struct Known {
     pub given: Kinds,
     /// People labelled them, as a rule because the current version flagged them: they are counted, and do not judge.
     pub labelled: Kinds,
+    /// How many that were given are left out, since they are sealed for test.
+    pub sealed: usize,
 }
 
 /// Holds a candidate against the current version. Where fewer than [`FEWEST`] anomalies are given, anomalies are put into held-out
@@ -101,6 +103,9 @@ pub fn judge(
     };
     let mut not_judged = not_judged(&verdict, held, count);
     not_judged.extend(labelled);
+    if known.sealed > 0 {
+        not_judged.push(format!("{} known anomalies: they are sealed for test", known.sealed));
+    }
     Ok(Verdict { not_judged, ..verdict })
 }
 

@@ -7,12 +7,9 @@ use crate::error::{Failure, Kind, Result};
 use crate::image::Limits;
 use crate::labels::NORMAL;
 use crate::pipeline::{Input, Scaling};
+use crate::simulate::folder::{MASKS, TRUTH};
 use crate::train::data::{self, Labels, Sample};
 
-/// The folder of the masks beside the frames.
-const MASKS: &str = "masks";
-/// Labels of the frames.
-const TRUTH: &str = "truth.csv";
 /// A pixel is anomalous where at least this share of it is: it matters only where frames are resampled.
 const LEAST: f32 = 0.25;
 /// The word for a frame with a mask of which nobody says the kind.
@@ -50,7 +47,7 @@ impl Masked {
     ///
     /// # Errors
     /// [`Kind::Data`] naming a mask without a frame, or of another size; where no pixel of any mask is anomalous; those of
-    /// [`data::load`].
+    /// [`data::load_files`].
     pub fn load(folders: &[PathBuf], input: &Input, limits: &Limits) -> Result<Self> {
         let mut all = Self::default();
         let mut known = HashSet::new();
@@ -70,8 +67,8 @@ impl Masked {
             return Err(Failure::new(Kind::Data, format!("{}: no folder {MASKS} in it", folder.display()))
                 .hint("give a folder as anomalyd simulate --masks writes it"));
         }
-        let masks = data::load(std::slice::from_ref(&root), &of_masks(input), limits)?.frames;
-        let frames = data::load(&twins(folder, &root, &masks)?, input, limits)?;
+        let masks = data::load_files(std::slice::from_ref(&root), &of_masks(input), limits)?.frames;
+        let frames = data::load_files(&twins(folder, &root, &masks)?, input, limits)?;
         let truth = folder.join(TRUTH);
         let labels = if truth.is_file() { Some(Labels::read(&truth)?) } else { None };
         let mut by_name: HashMap<(PathBuf, usize), Sample> =

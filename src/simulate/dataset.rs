@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::folder::{CLEAN, MASKS, TRUTH};
 use super::kind::{Instrument, Kind};
 use super::truth::{self, Row, Truth};
 use super::{Simulated, detector, frame, plan, telescope};
@@ -67,7 +68,7 @@ pub fn make(request: &Request, done: impl Fn() + Sync) -> Result<Summary> {
         })
         .collect::<Result<Vec<Row>>>()?;
     truth::write_parquet(&rows, &request.out.join("truth.parquet"))?;
-    truth::write_csv(&rows, &request.out.join("truth.csv"))?;
+    truth::write_csv(&rows, &request.out.join(TRUTH))?;
     Ok(summary(&plan, &request.kinds))
 }
 
@@ -94,7 +95,7 @@ fn check(request: &Request) -> Result<()> {
 }
 
 fn prepare_folders(request: &Request, plan: &[Option<Kind>]) -> Result<()> {
-    let beside = [(request.clean, "clean"), (request.masks, "masks")];
+    let beside = [(request.clean, CLEAN), (request.masks, MASKS)];
     let roots = std::iter::once("").chain(beside.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name));
     let roots: Vec<PathBuf> = roots.map(|name| request.out.join(name)).collect();
     let each = |kind: &Option<Kind>| roots.iter().map(|root| root.join(folder(request, *kind))).collect::<Vec<_>>();
@@ -125,11 +126,11 @@ fn write_frame(request: &Request, index: u64, kind: Option<Kind>) -> Result<Row>
     write(request.out.join(&file), encode(&made)?)?;
     let truth: Option<Truth> = made.truth;
     if request.masks {
-        write(request.out.join("masks").join(file.with_extension("png")), truth::mask_png(&made.mask, made.size))?;
+        write(request.out.join(MASKS).join(file.with_extension("png")), truth::mask_png(&made.mask, made.size))?;
     }
     if request.clean {
         let clean = Simulated { pixels: made.clean.clone(), ..made };
-        write(request.out.join("clean").join(&file), encode(&clean)?)?;
+        write(request.out.join(CLEAN).join(&file), encode(&clean)?)?;
     }
     Ok(Row { file: file.to_string_lossy().into_owned(), truth, seed: request.seed })
 }

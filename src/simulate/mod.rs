@@ -13,6 +13,7 @@ pub mod detector;
 mod detector_faults;
 mod electron;
 pub(crate) mod fits;
+pub mod folder;
 pub mod inject;
 pub mod kind;
 mod noise;

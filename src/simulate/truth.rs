@@ -10,6 +10,9 @@ use crate::draw::canvas::Picture;
 use crate::draw::png::png8;
 use crate::error::{Failure, Kind as Fault, Result};
 
+/// The columns of the table: the frame's path below the table's folder, what is wrong with it, where, and how much.
+pub const COLUMNS: [&str; 8] = ["file", "kind", "x", "y", "width", "height", "strength", "seed"];
+
 /// A box of pixels; the first row of the file is y = 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Region {
@@ -92,7 +95,7 @@ pub fn write_parquet(rows: &[Row], path: &Path) -> Result<()> {
 pub fn write_csv(rows: &[Row], path: &Path) -> Result<()> {
     let mut writer = csv::Writer::from_path(path).map_err(|error| Failure::io(path, error))?;
     let mut write = || -> csv::Result<()> {
-        writer.write_record(["file", "kind", "x", "y", "width", "height", "strength", "seed"])?;
+        writer.write_record(COLUMNS)?;
         for row in rows {
             let number = |value: Option<usize>| value.map_or(String::new(), |v| v.to_string());
             let region = row.truth.map(|truth| truth.region);

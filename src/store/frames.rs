@@ -54,7 +54,7 @@ impl Part {
 ///
 /// # Errors
 /// [`Kind::Io`] naming the file.
-pub(super) fn write(folder: &Path, rows: &[FrameRow]) -> Result<()> {
+pub fn write(folder: &Path, rows: &[FrameRow]) -> Result<()> {
     let path = folder.join(FILE);
     let write = || -> PolarsResult<()> {
         let mut frame = df!(

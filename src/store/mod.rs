@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Failure, Result};
 
 pub use draft::{CalibrationRow, Draft};
-pub use frames::{FrameRow, Part, read as read_frames};
+pub use frames::{FrameRow, Part, read as read_frames, write as write_frames};
 pub use history::{Entry, Event, History};
 pub use load::{Fitted, Version, load, load_version, manifest as read_manifest};
 pub use manifest::{Data, Digests, Manifest, Source};

@@ -11,6 +11,7 @@ use crate::image::{self, Limits, Rejection};
 use crate::interrupt;
 use crate::pipeline::Input;
 use crate::prepare::{Prepared, prepare};
+use crate::simulate::folder::{self, Truths};
 
 /// One prepared frame and where it came from.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Samples {
     pub digest: String,
     /// The labels of frames, by their digests, where they are known.
     pub labels: HashMap<blake3::Hash, String>,
+    /// What the truth tables of simulations say of files: `normal`, or the kind of the anomaly.
+    pub truth: HashMap<PathBuf, String>,
 }
 
 /// Labels of frames: by file name (CSV) or by position (IDX).
@@ -111,13 +114,43 @@ fn read_csv(path: &Path, bytes: &[u8]) -> Result<Labels> {
     Ok(Labels::ByFile(labels))
 }
 
-/// Decodes and prepares every frame of the files and folders given, in the order of their paths, in parallel.
+/// Decodes and prepares every frame of the files and folders given, in the order of their paths, in parallel. Of a simulation its
+/// clean twins and masks are passed over, and its frames have what its truth table says of them.
+///
+/// # Errors
+/// Those of [`load_files`]; [`Kind::Data`] where a truth table cannot be read, [`Kind::Usage`] for a path among the clean twins or
+/// masks of a simulation.
+pub fn load(paths: &[PathBuf], input: &Input, limits: &Limits) -> Result<Samples> {
+    folder::only_frames(paths)?;
+    let mut samples = decode_all(&list(paths, folder::is_beside_frames)?, input, limits)?;
+    let mut truths = Truths::default();
+    for sample in &samples.frames {
+        if let Some(kind) = truths.kind_of(&sample.source)? {
+            samples.truth.insert(sample.source.clone(), kind.to_string());
+        }
+    }
+    Ok(samples)
+}
+
+/// The same of files that are known to be what is wanted, and of folders of whatever.
 ///
 /// # Errors
 /// [`Kind::Io`] when a path given cannot be read, [`Kind::Data`] when not one frame is usable, [`Kind::Interrupted`] where the user
 /// stops it (see [`interrupt::flag`]).
-pub fn load(paths: &[PathBuf], input: &Input, limits: &Limits) -> Result<Samples> {
-    let files = list(paths)?;
+pub fn load_files(paths: &[PathBuf], input: &Input, limits: &Limits) -> Result<Samples> {
+    decode_all(&list(paths, |_| false)?, input, limits)
+}
+
+/// The same of frames' clean twins: of a simulation those alone.
+///
+/// # Errors
+/// Those of [`load_files`].
+pub fn load_clean(paths: &[PathBuf], input: &Input, limits: &Limits) -> Result<Samples> {
+    let twins = |path: &PathBuf| if folder::is_simulation(path) { path.join(folder::CLEAN) } else { path.clone() };
+    load_files(&paths.iter().map(twins).collect::<Vec<_>>(), input, limits)
+}
+
+fn decode_all(files: &[PathBuf], input: &Input, limits: &Limits) -> Result<Samples> {
     let read = files.par_iter().map(|file| {
         interrupt::check()?;
         Ok((file, decode(file, input, limits)))
@@ -163,15 +196,16 @@ pub fn frame_digest(content: &blake3::Hash, index: usize) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// All files under the paths given, sorted; hidden ones and tables beside images are passed over.
-fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// All files under the paths given, sorted; hidden ones, tables beside images and folders to be left out are passed over.
+fn list(paths: &[PathBuf], left_out: fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_file() {
             files.push(path.clone());
             continue;
         }
-        for entry in walkdir::WalkDir::new(path).follow_links(true) {
+        let entries = walkdir::WalkDir::new(path).follow_links(true).into_iter();
+        for entry in entries.filter_entry(|entry| !(entry.file_type().is_dir() && left_out(entry.path()))) {
             let entry = entry.map_err(|error| Failure::io(path, error))?;
             let name = entry.file_name().to_string_lossy();
             let table = [".csv", ".parquet", ".txt", ".md"].iter().any(|end| name.ends_with(end));

@@ -1,5 +1,6 @@
 //! From normal images to a published model: load, split, fit, reference, tails, calibration, pictures, publish.
 
+mod apart;
 pub mod augment;
 pub mod chain;
 pub mod classes;
@@ -9,6 +10,8 @@ pub mod fit;
 pub mod group;
 pub mod history;
 pub mod judge;
+pub mod opening;
+pub mod overlap;
 pub mod pictures;
 pub mod report;
 pub mod seal;
@@ -39,7 +42,7 @@ use crate::pipeline::Pipeline;
 use crate::prepare::Prepared;
 use crate::reference::{Reference, profiles};
 use crate::segment;
-use crate::store::{self, CalibrationRow, Data, Digests, Draft, Fitted, FrameRow, Manifest, Part, Source};
+use crate::store::{self, CalibrationRow, Data, Digests, Draft, Fitted, Manifest, Source};
 use classes::{Classes, Names};
 use data::{Sample, Samples};
 use fit::{Event, TileRef, evenly, tiles_of};
@@ -54,8 +57,6 @@ const REFERENCE_TILES: usize = 20_000;
 const REFERENCE_PATCHES: usize = 100_000;
 /// Most validation frames that are held against their clean twins.
 const COMPARED: usize = 64;
-/// Most sealed files without a group that are named.
-const NAMED: usize = 10;
 /// Frames examined at once: bounds the memory of large frames' measurements.
 const FRAMES_AT_ONCE: usize = 64;
 
@@ -98,9 +99,16 @@ pub fn train(
     // A copy adds nothing, and two copies of a calibration frame would count as two; one of a test frame would be a leak.
     let mut known: HashSet<_> = job.test.frames.iter().map(|frame| frame.digest.clone()).collect();
     samples.frames.retain(|sample| known.insert(sample.digest.to_hex().to_string()));
-    leave_sealed_groups(&mut samples, &job.test, spec)?;
+    let group = spec.training.group.as_ref();
+    let mut sealed = apart::named(&job.test, group)?;
+    apart::leave_out_groups(&mut samples, &sealed, group)?;
     samples.digest = data::digest_of(&samples.frames);
     let (parts, groups) = part(&samples.frames, spec)?;
+    let mut kept: Vec<TestFrame> =
+        parts.test.iter().map(|&index| TestFrame::new(&samples.frames[index], seal::NORMAL)).collect();
+    apart::name(&mut kept, group)?;
+    sealed.append(&mut kept);
+    seal::tell(&sealed);
     let classes = classes_of(job, &samples)?;
     let frames = &samples.frames;
     let sizes = sizes::examine(frames, &parts.calibration, spec);
@@ -154,9 +162,8 @@ pub fn train(
     let scores: Vec<f64> = calibration.iter().map(|row| row.score).collect();
     let threshold = Calibration::new(scores.clone(), spec.calibration)?.threshold();
     let symmetries = symmetry::examine(&mut detector, frames, &parts.validation, spec, threshold)?;
-    let kept = parts.test.iter().map(|&index| TestFrame::new(&frames[index], seal::NORMAL));
-    let test = seal::seal(&draft.folder, job.test.frames.iter().cloned().chain(kept).collect(), &job.test)?;
-    draft.write(&detector.fitted, &calibration, &listed(frames, &parts))?;
+    let test = seal::seal(&draft.folder, sealed, &job.test)?;
+    draft.write(&detector.fitted, &calibration, &parts.rows(frames))?;
     let mut manifest = Manifest {
         version: String::new(),
         created_at: Utc::now(),
@@ -219,48 +226,6 @@ fn classes_of(job: &Job, samples: &Samples) -> Result<Classes> {
     }
     let kept = job.start.map_or(Ok(Vec::new()), Autoencoder::classes_on_disk)?;
     Classes::of(samples, if kept.is_empty() { Names::Labels } else { Names::Kept(&kept) })
-}
-
-/// What each frame was for, in the order of the frames.
-fn listed(frames: &[Sample], parts: &Split) -> Vec<FrameRow> {
-    let each = [
-        (Part::Train, &parts.train),
-        (Part::Validation, &parts.validation),
-        (Part::Calibration, &parts.calibration),
-        (Part::Test, &parts.test),
-    ];
-    let mut of: Vec<(usize, Part)> =
-        each.into_iter().flat_map(|(part, indices)| indices.iter().map(move |&index| (index, part))).collect();
-    of.sort_by_key(|&(index, _)| index);
-    let row = |(index, part): (usize, Part)| {
-        let Sample { source, index: frame_index, digest, .. } = &frames[index];
-        let source = std::path::absolute(source).unwrap_or_else(|_| source.clone()).display().to_string();
-        FrameRow { source, frame_index: *frame_index as u32, digest: digest.to_hex().to_string(), part }
-    };
-    of.into_iter().map(row).collect()
-}
-
-/// Takes out frames of the nights or runs that were given for test.
-fn leave_sealed_groups(samples: &mut Samples, test: &seal::Given, spec: &crate::pipeline::Spec) -> Result<()> {
-    let Some(group) = spec.training.group.as_ref().filter(|_| !test.frames.is_empty()) else { return Ok(()) };
-    let limits = Limits::default();
-    let files = || test.frames.iter().map(|frame| frame.file.as_path());
-    let sealed = Groups::find(files(), group, &limits)?;
-    let without = sealed.without(files());
-    for file in without.iter().take(NAMED) {
-        tracing::warn!(file = %file.display(), %group, "sealed for test, but in no group: is the file where it was?");
-    }
-    if !without.is_empty() {
-        tracing::warn!(files = without.len(), "training frames of the groups of these sealed files are not left out");
-    }
-    let own = Groups::find(samples.frames.iter().map(|sample| sample.source.as_path()), group, &limits)?;
-    let (sealed, before) = (sealed.names(), samples.frames.len());
-    samples.frames.retain(|sample| own.get(&sample.source).is_none_or(|group| !sealed.contains(group)));
-    let left_out = before - samples.frames.len();
-    if left_out > 0 {
-        tracing::warn!(left_out, "training frames of groups that are sealed for test are left out");
-    }
-    Ok(())
 }
 
 /// The parts of the data, by group where the pipeline names one, and how many groups each has.

@@ -5,8 +5,6 @@
 //! manifest before the first frame is scored.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -15,14 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::data::{self, Sample};
 use crate::error::{Failure, Kind, Result};
 use crate::image::Limits;
-use crate::pipeline::Input;
+use crate::pipeline::{Group, Input};
 use crate::store::Manifest;
 
 /// The kind of a frame that is not anomalous.
 pub const NORMAL: &str = "normal";
 
 const FRAMES: &str = "test.csv";
-const MANIFEST: &str = "manifest.toml";
 
 /// A frame of the test split.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,6 +32,9 @@ pub struct TestFrame {
     pub file: PathBuf,
     /// Place in the file.
     pub frame: usize,
+    /// The group it is of, where the pipeline keeps groups together.
+    #[serde(default)]
+    pub group: Option<String>,
 }
 
 impl TestFrame {
@@ -45,6 +45,7 @@ impl TestFrame {
             kind: kind.into(),
             file: absolute(&sample.source),
             frame: sample.index,
+            group: None,
         }
     }
 }
@@ -60,6 +61,8 @@ pub struct Given {
     pub labels: Option<PathBuf>,
     /// Looks at their figures with earlier versions.
     pub earlier: Vec<Opening>,
+    /// What the names of their groups go by, where they have any.
+    pub grouped_by: Option<Group>,
 }
 
 /// What the manifest says of the test split.
@@ -132,6 +135,19 @@ impl std::fmt::Display for Opening {
     }
 }
 
+/// Says, before anything is trained, where a look at the figures of frames will not show all of them.
+pub fn tell(frames: &[TestFrame]) {
+    let normal = frames.iter().filter(|frame| frame.kind == NORMAL).count();
+    let anomalous = frames.len() - normal;
+    match (normal, anomalous) {
+        (0, 1..) => tracing::warn!(anomalous, "no normal frame is sealed for test: it cannot be opened"),
+        (1.., 0) => {
+            tracing::warn!(normal, "no anomalous frame is sealed for test: opened, it gives the false-alarm rate alone")
+        }
+        _ => {}
+    }
+}
+
 /// Seals frames: writes `test.csv` into the version's folder, and returns what its manifest is to say. `None` without frames.
 ///
 /// # Errors
@@ -175,7 +191,7 @@ pub fn load(folder: &Path, sealed: &Sealed, input: &Input, limits: &Limits) -> R
     let frames = read(folder, sealed)?;
     let files: HashSet<&PathBuf> = frames.iter().map(|frame| &frame.file).collect();
     let files: Vec<PathBuf> = files.into_iter().cloned().collect();
-    let loaded = data::load(&files, input, limits)?.frames;
+    let loaded = data::load_files(&files, input, limits)?.frames;
     let mut found: HashMap<String, Sample> =
         loaded.into_iter().map(|sample| (sample.digest.to_hex().to_string(), sample)).collect();
     let mut kinds: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
@@ -210,6 +226,7 @@ pub fn carried(folder: &Path, manifest: &Manifest) -> Result<Given> {
         paths: sealed.paths.iter().map(PathBuf::from).collect(),
         labels: sealed.labels.as_ref().map(PathBuf::from),
         earlier: sealed.looks().into_iter().map(named).collect(),
+        grouped_by: manifest.training.as_ref().and_then(|training| training.group.clone()),
     })
 }
 
@@ -226,93 +243,6 @@ fn read(folder: &Path, sealed: &Sealed) -> Result<Vec<TestFrame>> {
     Ok(frames)
 }
 
-/// A manifest with one opening more, not on record yet.
-#[derive(Debug)]
-pub struct Permit(Manifest);
-
-/// Asks to open the test split; `why` says why once more.
-///
-/// # Errors
-/// [`Kind::Model`] for a version without a test split; [`Kind::Usage`] where it was opened before and nobody says why once more.
-pub fn opened(manifest: &Manifest, why: Option<&str>) -> Result<Permit> {
-    let mut manifest = manifest.clone();
-    let version = manifest.version.clone();
-    let why = why.map(str::trim).filter(|why| !why.is_empty());
-    let openings = &mut sealed_mut(&mut manifest)?.openings;
-    let refuse = |message: String, hint: &str| Err(Failure::new(Kind::Usage, message).hint(hint));
-    match (openings.last(), why) {
-        (Some(last), None) => {
-            let count = openings.len();
-            return refuse(
-                format!("the test split of version {version} was opened {count} time(s), last on {last}"),
-                "figures by which one has chosen are no test any more: seal new frames with another version, or \
-                 --reopen \"WHY\", which every later report shows",
-            );
-        }
-        (None, Some(_)) => {
-            return refuse(format!("the test split of version {version} was never opened"), "leave --reopen out");
-        }
-        _ => {}
-    }
-    openings.push(Opening { at: Utc::now(), why: why.map(str::to_string), version: None, figures: None });
-    Ok(Permit(manifest))
-}
-
-impl Permit {
-    /// What is to be opened.
-    ///
-    /// # Errors
-    /// [`Kind::Model`] for a version without a test split.
-    pub fn sealed(&self) -> Result<&Sealed> {
-        self.0.data.test.as_ref().ok_or_else(|| none(&self.0.version))
-    }
-
-    /// Records the opening, before anything is scored. Returns the manifest as it is now.
-    ///
-    /// # Errors
-    /// [`Kind::Io`] when it cannot be recorded.
-    pub fn record(self, folder: &Path) -> Result<Manifest> {
-        rewrite(folder, &self.0)?;
-        Ok(self.0)
-    }
-}
-
-/// Records what the last opening showed.
-///
-/// # Errors
-/// [`Kind::Io`] when it cannot be recorded.
-pub fn record(folder: &Path, manifest: &mut Manifest, figures: TestFigures) -> Result<()> {
-    if let Some(opening) = sealed_mut(manifest)?.openings.last_mut() {
-        opening.figures = Some(figures);
-    }
-    rewrite(folder, manifest)
-}
-
-fn sealed_mut(manifest: &mut Manifest) -> Result<&mut Sealed> {
-    let none = none(&manifest.version);
-    manifest.data.test.as_mut().ok_or(none)
-}
-
-fn none(version: &str) -> Failure {
-    Failure::new(Kind::Model, format!("version {version} has no test split"))
-        .hint("give training.split a fourth share, or train with --test PATH")
-}
-
-/// Puts another manifest in the old one's place at once: a reader sees either.
-fn rewrite(folder: &Path, manifest: &Manifest) -> Result<()> {
-    let text = toml::to_string_pretty(manifest)
-        .map_err(|error| Failure::new(Kind::Internal, format!("cannot serialise the manifest: {error}")))?;
-    let (draft, path) = (folder.join(format!(".manifest-{}", std::process::id())), folder.join(MANIFEST));
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&draft, &path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(|error| Failure::io(&path, error))
-}
-
 /// BLAKE3 over digest and kind of each frame; nothing else about them matters.
 fn digest_of(frames: &[TestFrame]) -> String {
     let mut hasher = blake3::Hasher::new();
@@ -324,4 +254,30 @@ fn digest_of(frames: &[TestFrame]) -> String {
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sealed_before_groups_had_names_is_read_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let frame = |name: &str, group: Option<&str>| TestFrame {
+            digest: blake3::hash(name.as_bytes()).to_hex().to_string(),
+            kind: NORMAL.into(),
+            file: PathBuf::from("/data").join(name),
+            frame: 0,
+            group: group.map(str::to_string),
+        };
+        let mut frames = vec![frame("a.fits", Some("night 7")), frame("b.fits", None)];
+        frames.sort();
+        let sealed = seal(folder.path(), frames.clone(), &Given::default()).unwrap().unwrap();
+        assert_eq!(read(folder.path(), &sealed).unwrap(), frames);
+        let old: Vec<String> =
+            frames.iter().map(|frame| format!("{},normal,{},0", frame.digest, frame.file.display())).collect();
+        std::fs::write(folder.path().join(FRAMES), format!("digest,kind,file,frame\n{}\n", old.join("\n"))).unwrap();
+        let nameless: Vec<TestFrame> = frames.into_iter().map(|frame| TestFrame { group: None, ..frame }).collect();
+        assert_eq!(read(folder.path(), &sealed).unwrap(), nameless);
+    }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::data::Sample;
 use super::group::Groups;
 use crate::pipeline::Shares;
+use crate::store::{FrameRow, Part};
 
 /// Indices of the parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +20,27 @@ pub struct Split {
     pub calibration: Vec<usize>,
     /// Sealed until somebody asks for its figures; empty where the pipeline gives it no share.
     pub test: Vec<usize>,
+}
+
+impl Split {
+    /// What each frame was for, in the order of the frames.
+    pub fn rows(&self, frames: &[Sample]) -> Vec<FrameRow> {
+        let each = [
+            (Part::Train, &self.train),
+            (Part::Validation, &self.validation),
+            (Part::Calibration, &self.calibration),
+            (Part::Test, &self.test),
+        ];
+        let mut of: Vec<(usize, Part)> =
+            each.into_iter().flat_map(|(part, indices)| indices.iter().map(move |&index| (index, part))).collect();
+        of.sort_by_key(|&(index, _)| index);
+        let row = |(index, part): (usize, Part)| {
+            let Sample { source, index: frame_index, digest, .. } = &frames[index];
+            let source = std::path::absolute(source).unwrap_or_else(|_| source.clone()).display().to_string();
+            FrameRow { source, frame_index: *frame_index as u32, digest: digest.to_hex().to_string(), part }
+        };
+        of.into_iter().map(row).collect()
+    }
 }
 
 /// How many groups each part has.

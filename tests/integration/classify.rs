@@ -70,6 +70,8 @@ fn flagged_frames_of_known_kinds_are_named_and_older_rows_are_not() {
     let named = new.iter().filter(|row| row["kind"].is_string()).count() as f64;
     assert!((figures["named"].as_f64().unwrap() - named / new.len() as f64).abs() < 1e-9, "{figures}");
     assert!(fs::read_to_string(house.path("out/confusion.svg")).unwrap().contains("noisy_column"));
+    let taught = house.succeed(&["classify", "evaluate", "spots", "--data", "known/anomalous"]);
+    assert!(taught.contains(&format!("warning      {} of the", shares[0] + shares[1])), "{taught}");
     let list = house.json(&["classify", "list", "spots", "--json"]);
     assert_eq!((&list[0]["version"], &list[0]["status"]), (&card["version"], &"current".into()));
     house.refuse(&["classify", "rollback", "spots", "--reason", "a test"], 4, "no version was in use before");

@@ -115,4 +115,10 @@ fn a_table_names_classes_and_labels_without_a_use_are_refused() {
     assert_eq!(manifest["data"]["classes"]["unlabelled"], 20);
     house.refuse(&[&["train", "spots"][..], &labelled].concat(), 2, "--labels without --normal-label");
     house.refuse(&["train", "halves", "--data", "frames/left"], 5, "all of one class, left");
+    let test = ["--test", "frames", "--test-labels", "labels.csv"];
+    house.refuse(
+        &[&["train", "halves"], &labelled[..], &test].concat(),
+        5,
+        "60 of L, 60 of U would be sealed as anomalous",
+    );
 }

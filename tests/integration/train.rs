@@ -60,7 +60,8 @@ fn a_test_split_is_opened_once_and_every_look_is_on_record() {
     fs::write(house.path("models/spots/current"), trained["version"].as_str().unwrap()).unwrap();
 
     evaluate(&house, &["--test", "--reopen", "the labels were wrong"]);
-    let given = ["--normal", "data/normal", "--anomalous", "labelled/anomalous"];
+    house.simulate("detector", "new", &["--seed", "19", "--count", "20", "--anomalies", "0.4", "--size", "64"]);
+    let given = ["--normal", "new/normal", "--anomalous", "new/anomalous"];
     let text = house.succeed(&[&["evaluate", "spots"], &given[..]].concat());
     assert!(text.contains("once more: the labels were wrong"), "{text}");
     assert_eq!(openings(&house.manifest(&trained["version"])).len(), 2);

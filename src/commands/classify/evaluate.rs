@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use super::given::Given;
 use super::print;
-use crate::classify::Classifier;
 use crate::classify::figures::figures;
+use crate::classify::{Classifier, card};
 use crate::draw::plot::classes_svg;
 use crate::error::{Failure, Kind, Result};
 use crate::model::device;
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
+use crate::train::overlap::Overlap;
 
 /// Tiles classified at once.
 const BATCH: usize = 256;
@@ -41,6 +42,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     };
     let labelled = args.given.gather(&pipeline, settings)?;
     let card = &classifier.card;
+    let folder = card::home(&settings.models, &pipeline.name).join(&card.version);
+    let overlap = Overlap::find(&folder, &labelled.frames)?;
     let mut logits = Vec::with_capacity(labelled.frames.len() * card.classes.len());
     let all: Vec<usize> = (0..labelled.frames.len()).collect();
     for some in all.chunks(BATCH) {
@@ -60,6 +63,9 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
     } else {
         sayln!("classifier   {}", card.version);
         sayln!("left out     {}", labelled.left);
+        if let Some(warning) = overlap.and_then(|overlap| overlap.warning()) {
+            sayln!("warning      {warning}");
+        }
         if let Some(said) = &labelled.said {
             sayln!("labels       {}", said.text());
         }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use crate::classify::set::{Labelled, Missing, Said};
-use crate::commands::labelled::named_by_folder;
+use crate::commands::labelled::named;
 use crate::commands::{origin, whereabouts};
 use crate::error::{Failure, Kind, Result};
 use crate::labels::{self, Label, NORMAL};
@@ -60,7 +60,7 @@ impl Given {
             let Entry::Vacant(entry) = kinds.entry(sample.digest) else { continue };
             let kind = match &table {
                 Some(table) => table.of(sample).filter(|label| !label.is_empty()).map(ToString::to_string),
-                None => Some(named_by_folder(sample, &self.data)?),
+                None => Some(named(sample, &samples.truth, &self.data)?),
             };
             if let Some(kind) = kind {
                 entry.insert(kind);
