@@ -108,7 +108,7 @@ fn keep(mut samples: Samples, wanted: fn(&str) -> bool, others: &str) -> Result<
 }
 
 /// The folders of frames. A frame that lies beside the folders of others has none, and neither has one whose file was given.
-fn folders(samples: &Samples, given: &[PathBuf]) -> HashMap<blake3::Hash, String> {
+pub fn folders(samples: &Samples, given: &[PathBuf]) -> HashMap<blake3::Hash, String> {
     let root = |sample: &Sample| given.iter().find(|root| sample.source.starts_with(root));
     let lies_below = |sample: &Sample, root: &PathBuf| sample.source.parent().is_some_and(|folder| folder != root);
     let divided = |sample: &&Sample| root(sample).filter(|&root| root.is_dir() && lies_below(sample, root));

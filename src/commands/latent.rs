@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use polars::prelude::*;
 
 use self::colours::{colouring, known};
-use super::labelled::{Selection, select};
+use super::labelled::folders;
 use super::steps::Steps;
 use crate::detector::Detector;
 use crate::draw::plot::{Colouring, Map, scatter_svg};
@@ -23,7 +23,7 @@ use crate::prepare::Prepared;
 use crate::settings::Settings;
 use crate::stats::tsne;
 use crate::store;
-use crate::train::data::{self, Sample};
+use crate::train::data::{self, Labels, Sample};
 use crate::train::judge::Latent;
 
 /// Arguments of `latent`.
@@ -180,17 +180,28 @@ fn wanted(colour: Option<Colour>, labelled: bool) -> Result<Colour> {
 /// Labels of frames by their digests.
 type FrameLabels = HashMap<blake3::Hash, String>;
 
-/// The frames, their labels, and how many frames there were. Folders are labels where there are several: one tells nothing apart.
+/// The frames, their labels, and how many frames there were. Folders are labels where there are
+/// several, of simulated frames the truth: one label tells nothing apart.
 fn samples(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec<Sample>, FrameLabels, usize)> {
     let samples = data::load(&args.data, &pipeline.spec.input, &settings.limits)?;
     for (file, rejection) in samples.rejected.iter().take(10) {
         tracing::warn!(file = %file.display(), %rejection, "not used");
     }
-    let selection = Selection { labels: args.labels.clone(), normal_label: Vec::new() };
-    let mut samples = select(samples, &selection, &args.data)?;
-    if args.labels.is_none() && samples.labels.values().collect::<BTreeSet<_>>().len() < 2 {
-        samples.labels.clear();
-    }
+    let labels = match &args.labels {
+        Some(path) => {
+            let labels = Labels::read(path)?;
+            labels.check(path, &samples.frames)?;
+            let label = |sample: &Sample| Some((sample.digest, labels.of(sample)?.to_string()));
+            samples.frames.iter().filter_map(label).collect()
+        }
+        None => {
+            let mut found = folders(&samples, &args.data);
+            let told = |sample: &Sample| Some((sample.digest, samples.truth.get(&sample.source)?.clone()));
+            found.extend(samples.frames.iter().filter_map(told));
+            let several = found.values().collect::<BTreeSet<_>>().len() > 1;
+            if several { found } else { FrameLabels::new() }
+        }
+    };
     let (all, most) = (samples.frames.len(), args.most as usize);
     if all < 3 {
         return Err(Failure::new(Kind::Data, format!("a map of {all} frames shows nothing: 3 at least are needed")));
@@ -199,7 +210,7 @@ fn samples(args: &Args, pipeline: &Pipeline, settings: &Settings) -> Result<(Vec
     // The n-th of every `all / most`, exactly `most` of them.
     let kept = |index: usize| all <= most || index * most / all != (index + 1) * most / all;
     let frames = frames.filter(|(index, _)| kept(*index)).map(|(_, sample)| sample).collect();
-    Ok((frames, samples.labels, all))
+    Ok((frames, labels, all))
 }
 
 fn draw(title: &str, views: &[View], charts: &[Chart], colouring: &Colouring) -> Result<String> {
