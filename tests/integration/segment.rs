@@ -103,13 +103,13 @@ fn a_unet_of_simulated_masks_makes_the_anomaly_map() {
 
     // Found to be worse, it stays away unless it is wanted all the same.
     let text = fs::read_to_string(version.join("manifest.toml")).unwrap();
-    fs::write(version.join("manifest.toml"), text.replacen("[segmenter]\n", "[segmenter]\nworse = \"a test\"\n", 1))
-        .unwrap();
+    let worse = text.replace("[segmenter]\nparameters", "[segmenter]\nworse = \"a test\"\nparameters");
+    fs::write(version.join("manifest.toml"), worse).unwrap();
     let wanted = PIPELINE.replace("dice = 0.0", "dice = 0.0\nuse = \"always\"");
     for (seed, pipeline, made_by) in [("4", PIPELINE, "residual"), ("5", &wanted, "unet")] {
         fs::write(folder.join("sky.toml"), pipeline).unwrap();
         let name = format!("seen-{seed}");
-        simulate(folder, "6", seed, &name, &["--anomalies", "1", "--kind", "satellite_trail"]);
+        simulate(folder, "6", seed, &name, &["--anomalies", "1", "--kind", "saturation_bleed"]);
         run(folder, &["score", "sky", &name]);
         let sql = format!("SELECT DISTINCT anomaly_map_by FROM anomalies WHERE source LIKE '%{name}%'");
         let rows: Value = serde_json::from_str(&run(folder, &["query", &sql, "--format", "json"])).unwrap();
