@@ -70,7 +70,7 @@ struct How {
 
 impl Default for How {
     fn default() -> Self {
-        Self { epochs: 12, learning_rate: 2e-3, augment: Augment::default(), force: false }
+        Self { epochs: 24, learning_rate: 2e-3, augment: Augment::default(), force: false }
     }
 }
 
