@@ -50,7 +50,6 @@ pub struct Evaluation {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub test_openings: Vec<Opening>,
     /// How many of the frames the version was made from; none where it did not record them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
     /// Normal frames.
     pub normal: usize,

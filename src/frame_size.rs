@@ -15,7 +15,7 @@ use crate::pipeline::Input;
 use crate::prepare::Prepared;
 
 /// One part in so many of the calibration frames must be as small as the lower end of the range, and as many as large as the upper.
-const RARE: usize = 20;
+pub const RARE: usize = 20;
 
 /// How large a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,6 +34,10 @@ pub struct Sizes {
     pub smallest: FrameSize,
     /// The upper end.
     pub largest: FrameSize,
+    /// How many tiles a frame has, fewest and most: portrait and landscape frames are no reason for squares.
+    pub tiles: Option<[usize; 2]>,
+    /// How many pixels a frame has, fewest and most.
+    pub area: Option<[usize; 2]>,
 }
 
 /// A frame of another size than its version was calibrated on.
@@ -71,29 +75,43 @@ impl Sizes {
     /// Of calibration frames; `None` where there are none.
     pub fn of(frames: &[FrameSize]) -> Option<Self> {
         let left_out = frames.len().div_ceil(RARE).checked_sub(1)?;
-        let end = |at: usize| {
-            let axis = |value: &dyn Fn(&FrameSize) -> usize| {
-                let mut values: Vec<usize> = frames.iter().map(value).collect();
-                *values.select_nth_unstable(at).1
-            };
-            FrameSize {
-                tiles: [0, 1].map(|side| axis(&|frame| frame.tiles[side])),
-                pixels: [0, 1].map(|side| axis(&|frame| frame.pixels[side])),
-            }
+        let ends = [left_out, frames.len() - 1 - left_out];
+        let nth = |at: usize, value: &dyn Fn(&FrameSize) -> usize| {
+            let mut values: Vec<usize> = frames.iter().map(value).collect();
+            *values.select_nth_unstable(at).1
         };
-        Some(Self { smallest: end(left_out), largest: end(frames.len() - 1 - left_out) })
+        let [smallest, largest] = ends.map(|at| FrameSize {
+            tiles: [0, 1].map(|side| nth(at, &|frame| frame.tiles[side])),
+            pixels: [0, 1].map(|side| nth(at, &|frame| frame.pixels[side])),
+        });
+        let tiles = Some(ends.map(|at| nth(at, &|frame| frame.tiles.iter().product())));
+        let area = Some(ends.map(|at| nth(at, &|frame| frame.pixels.iter().product())));
+        Some(Self { smallest, largest, tiles, area })
     }
 
     /// The one size that a pipeline takes; `None` where it takes several.
     pub fn only(input: &Input) -> Option<Self> {
         let size = FrameSize { tiles: [1, 1], pixels: [input.size; 2] };
-        (input.tile.is_none() && !input.resize).then_some(Self { smallest: size, largest: size })
+        (input.tile.is_none() && !input.resize).then_some(Self {
+            smallest: size,
+            largest: size,
+            tiles: None,
+            area: None,
+        })
     }
 
     /// Whether a frame of that size is covered.
     pub fn cover(&self, frame: FrameSize, input: &Input) -> bool {
         let within = self.smallest.zip(frame, usize::max).zip(self.largest, usize::min);
-        if input.resize { within.pixels == frame.pixels } else { within.tiles == frame.tiles }
+        let as_many = |count: [usize; 2], range: Option<[usize; 2]>| {
+            let count = count.iter().product();
+            range.is_none_or(|[fewest, most]| (fewest..=most).contains(&count))
+        };
+        if input.resize {
+            within.pixels == frame.pixels && as_many(frame.pixels, self.area)
+        } else {
+            within.tiles == frame.tiles && as_many(frame.tiles, self.tiles)
+        }
     }
 }
 
@@ -179,6 +197,15 @@ mod tests {
         assert_eq!(mixed(5, 0), [true, true, true, false, false, false]);
         assert_eq!(mixed(5, 5), [true, true, true, true, true, false]);
         assert_eq!(Sizes::of(&[]), None);
+    }
+
+    #[test]
+    fn portrait_and_landscape_frames_are_no_squares() {
+        let tiled = input(false);
+        let frames = [vec![size(32, 16, &tiled); 100], vec![size(16, 32, &tiled); 100]].concat();
+        let sizes = Sizes::of(&frames).unwrap();
+        let covers = |width, height| sizes.cover(size(width, height, &tiled), &tiled);
+        assert!(covers(32, 16) && covers(16, 32) && !covers(32, 32) && !covers(16, 16));
     }
 
     #[test]

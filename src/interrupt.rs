@@ -38,7 +38,7 @@ pub fn flag() -> Result<&'static AtomicBool> {
 /// [`Kind::Interrupted`].
 pub fn check() -> Result<()> {
     if RAISED.load(Ordering::Relaxed) {
-        return Err(Failure::new(Kind::Interrupted, "stopped before the training began; nothing to keep"));
+        return Err(Failure::new(Kind::Interrupted, "stopped while frames were read; nothing to keep"));
     }
     Ok(())
 }

@@ -203,7 +203,20 @@ pub fn publish(staging: Staging, card: &mut Card) -> Result<PathBuf> {
 pub fn read(folder: &Path) -> Result<Card> {
     let path = folder.join(CARD);
     let text = fs::read_to_string(&path).map_err(|error| damaged(&path, &error))?;
-    toml::from_str(&text).map_err(|error| damaged(&path, &error))
+    toml::from_str(&text).map_err(|error| match has_old_lens(&text) {
+        true => Failure::new(
+            Kind::Model,
+            format!("{}: of an earlier version, which was shown frames in another way", path.display()),
+        )
+        .hint("train it again (anomalyd classify train), or delete `current` to do without"),
+        false => damaged(&path, &error),
+    })
+}
+
+/// Whether a card is of a classifier that was shown tiles of the grid, in units of their standard deviation.
+fn has_old_lens(card: &str) -> bool {
+    let card: Option<toml::Table> = card.parse().ok();
+    card.is_some_and(|card| card.get("lens").is_some_and(|lens| lens.get("scale").is_some()))
 }
 
 /// The same, with the weights checked against their digest.

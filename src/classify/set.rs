@@ -1,4 +1,4 @@
-//! Labelled frames: which kind each is, and which of its tiles is looked at.
+//! Labelled frames: which kind each is, and where in it is looked at.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -87,8 +87,8 @@ pub struct Left {
 }
 
 impl Labelled {
-    /// Keeps the frames that `kind` knows, and chooses their tiles. With a scorer (a tiled pipeline's) the most anomalous tile of each flagged frame
-    /// stands for it, as in use; without, a frame is its tile.
+    /// Keeps the frames that `kind` knows, and chooses their tiles. With a scorer (a tiled pipeline's) the window around what is
+    /// odd in each flagged frame stands for it, as in use; without, a frame is its tile.
     ///
     /// # Errors
     /// [`Kind::Data`] when nothing is left; [`Kind::Internal`] when the device fails.
@@ -124,7 +124,7 @@ impl Labelled {
         Ok(labelled)
     }
 
-    /// Keeps the flagged frames, with their most anomalous tiles; says which kinds lose frames.
+    /// Keeps the flagged frames, with their windows; says which kinds lose frames.
     fn look(&mut self, scorer: &mut Scorer) -> Result<()> {
         let mut corners = Vec::with_capacity(self.frames.len());
         for some in self.frames.chunks(FRAMES_AT_ONCE) {

@@ -122,7 +122,7 @@ fn what_it_was_taught_it_names_and_the_rest_it_counts() {
     let test = card.test.as_ref().unwrap();
     assert_eq!(test.frames, card.data.test.frames);
     assert_eq!(card.data.train.frames + card.data.validation.frames + card.data.test.frames, 270);
-    assert!(test.accuracy > 0.95, "{test:?}");
+    assert!(test.accuracy > 0.9, "{test:?}");
     assert!(card.answer.floor >= 0.5 && card.answer.temperature >= 1.0);
 
     let classifier = Classifier::load(models.path(), &pipeline, Device::Cpu).unwrap().unwrap();

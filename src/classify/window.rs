@@ -14,6 +14,9 @@ use crate::reference::Components;
 /// # Errors
 /// [`crate::error::Kind::Internal`] when the device fails.
 pub fn corner(detector: &mut Detector, spec: &Spec, frame: &Prepared, tiles: &[Components]) -> Result<(usize, usize)> {
+    if (frame.width, frame.height) == (spec.input.size, spec.input.size) {
+        return Ok((0, 0));
+    }
     let tails = &detector.fitted.tails;
     let evidence: Vec<f64> = tiles.iter().map(|tile| tails.evidence(tile, &spec.score)).collect();
     let most = (0..evidence.len()).max_by(|&a, &b| evidence[a].total_cmp(&evidence[b])).unwrap_or_default();

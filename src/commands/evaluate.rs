@@ -244,8 +244,12 @@ fn print(evaluation: &Evaluation) {
         Some(_) => {}
         None => sayln!("warning            {}", Sizes::UNKNOWN),
     }
-    if let Some(warning) = evaluation.overlap.and_then(|overlap| overlap.warning()) {
-        sayln!("warning            {warning}");
+    match evaluation.overlap.map(|overlap| overlap.warning()) {
+        Some(Some(warning)) => sayln!("warning            {warning}"),
+        Some(None) => {}
+        None => sayln!(
+            "note               the version does not say which frames it was made from: figures of those would be too good"
+        ),
     }
     sayln!("auroc              {}", number(evaluation.combined.auroc));
     sayln!("average precision  {}", number(evaluation.combined.average_precision));

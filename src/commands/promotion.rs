@@ -11,6 +11,7 @@ use super::material::Material;
 use super::{origin, past, report};
 use crate::error::{Failure, Kind, Result};
 use crate::gate::{self, FEWEST, Held, Kinds, Known};
+use crate::interrupt;
 use crate::labels;
 use crate::pipeline::{Pipeline, Promotion, Spec};
 use crate::score::Scorer;
@@ -82,6 +83,7 @@ impl Rival {
         let specs = [candidate, &spec];
         let folder = store::home(&settings.models, &pipeline.name).join(&manifest.version);
         let own = origin::own(&folder, &manifest, pipeline, settings);
+        interrupt::check()?;
         let sealed = sealed(&material.test);
         let side = |samples: &Samples| -> Result<Vec<Sample>> {
             let mut frames = gate::side_of_both(&samples.frames, specs)?;
@@ -124,6 +126,7 @@ pub fn known(
     }
     if rival.is_some_and(|rival| rival.bout.is_some()) {
         known.labelled = labelled(pipeline, settings);
+        interrupt::check()?;
     }
     let (sealed, mut seen) = (sealed(test), HashSet::new());
     for kinds in [&mut known.given, &mut known.labelled] {

@@ -60,8 +60,8 @@ pub fn given(samples: &Samples, paths: &[PathBuf], labels: Option<&Path>, also_n
 pub fn check(given: &Given, trained: &Samples, selection: &Selection, pipeline: &Pipeline) -> Result<()> {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     given.frames.iter().for_each(|frame| *kinds.entry(&frame.kind).or_default() += 1);
-    let training = &pipeline.spec;
-    if training.model.labels.is_some() && selection.normal_label.is_empty() {
+    let spec = &pipeline.spec;
+    if spec.model.labels.is_some() && selection.normal_label.is_empty() {
         let classes: HashSet<&str> = trained.labels.values().map(String::as_str).collect();
         let learnt = kinds.iter().filter(|(kind, _)| **kind != NORMAL && classes.contains(*kind));
         let learnt: BTreeMap<&str, usize> = learnt.map(|(kind, count)| (*kind, *count)).collect();
@@ -73,7 +73,7 @@ pub fn check(given: &Given, trained: &Samples, selection: &Selection, pipeline: 
             return Err(Failure::new(Kind::Data, message).hint(hint(given)));
         }
     }
-    if !kinds.is_empty() && !kinds.contains_key(NORMAL) && training.training.split.test == 0.0 {
+    if !kinds.is_empty() && !kinds.contains_key(NORMAL) && spec.training.split.test == 0.0 {
         let message =
             format!("--test: no normal frame, but {}: neither AUROC nor false alarms could be told", words(&kinds));
         return Err(Failure::new(Kind::Data, message).hint(hint(given)));

@@ -94,7 +94,7 @@ fn of_four_tiles(pipeline: &Pipeline, threshold: f64) -> Scorer {
     let mut version = store::load(&Path::new(ROOT).join("models"), pipeline).unwrap();
     version.calibration = vec![threshold; 1000];
     let size = FrameSize { tiles: [2, 2], pixels: [56, 56] };
-    version.manifest.data.sizes = Some(Sizes { smallest: size, largest: size });
+    version.manifest.data.sizes = Some(Sizes { smallest: size, largest: size, tiles: None, area: None });
     Scorer::of(pipeline, version, "cpu").unwrap()
 }
 
@@ -106,12 +106,13 @@ fn nothing_is_called_certified_of_frames_of_other_sizes() {
     assert_eq!((verdict.false_alarms.other_sizes, verdict.others[0].false_alarms.other_sizes), ([100, 0], [100, 0]));
     let (faults, text) = (verdict.faults().join("; "), verdict.text());
     assert!(faults.contains("100 of them are of other sizes") && !faults.contains("certified is"), "{faults}");
+    assert!(faults.contains("nothing would be certified for them any more"), "{faults}");
     assert!(text.contains("no certificate for 100") && !text.contains("outside the certificate"), "{text}");
     // Whether new frames are like those of the current version cannot be told by a threshold that is not theirs.
     let verdict = judge((&mut one, &mut four), &held(), &Known::default(), &pipeline).unwrap();
     assert_eq!(verdict.others[0].false_alarms.other_sizes, [0, 100]);
     let faults = verdict.faults().join("; ");
-    assert!(faults.contains("on new: 100 of 100 frames are of other sizes than 0001"), "{faults}");
+    assert!(faults.contains("on new: all 100 frames are of other sizes than 0001"), "{faults}");
     assert!(!faults.contains("anomalies among them"), "{faults}");
 }
 

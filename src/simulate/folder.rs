@@ -34,7 +34,7 @@ pub fn is_beside_frames(folder: &Path) -> bool {
 /// [`Kind::Usage`] naming the path, and the simulation to give instead.
 pub fn only_frames(paths: &[PathBuf]) -> Result<()> {
     for path in paths {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let absolute = resolved(path);
         if let Some(beside) = absolute.ancestors().find(|folder| is_beside_frames(folder)) {
             let simulation = beside.parent().unwrap_or(beside).display();
             return Err(Failure::new(
@@ -50,13 +50,37 @@ pub fn only_frames(paths: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
+/// Where a simulation's clean twins are: in their folder, of which the simulation is enough to name. Any other path is itself.
+///
+/// # Errors
+/// [`Kind::Usage`] for a path to other parts of a simulation.
+pub fn clean_twins(path: &Path) -> Result<PathBuf> {
+    if is_simulation(path) {
+        return Ok(path.join(CLEAN));
+    }
+    let absolute = resolved(path);
+    match absolute.ancestors().find(|folder| is_simulation(folder)) {
+        Some(simulation) if !absolute.starts_with(simulation.join(CLEAN)) => {
+            let twins = simulation.join(CLEAN);
+            Err(Failure::new(Kind::Usage, format!("{}: not the clean twins of its simulation", path.display()))
+                .hint(format!("they are in {}", twins.display())))
+        }
+        _ => Ok(path.to_path_buf()),
+    }
+}
+
+/// The path itself, behind links.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_path_buf())
+}
+
 /// What the truth tables of simulations say, each read once.
 #[derive(Debug, Default)]
 pub struct Truths {
     /// Kinds by file, of each simulation.
     tables: HashMap<PathBuf, HashMap<String, String>>,
-    /// The simulation that a folder is or lies in.
-    of: HashMap<PathBuf, Option<PathBuf>>,
+    /// The simulation that a folder is or lies in, and the folder's path in it.
+    of: HashMap<PathBuf, Option<(PathBuf, PathBuf)>>,
 }
 
 impl Truths {
@@ -65,14 +89,20 @@ impl Truths {
     /// # Errors
     /// [`Kind::Data`] naming a table that cannot be read.
     pub fn kind_of(&mut self, file: &Path) -> Result<Option<&str>> {
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
-        let Some(folder) = file.parent() else { return Ok(None) };
-        let find = || folder.ancestors().find(|above| is_simulation(above)).map(Path::to_path_buf);
-        let Some(root) = self.of.entry(folder.to_path_buf()).or_insert_with(find).clone() else { return Ok(None) };
+        let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return Ok(None) };
+        let find = || {
+            // The folder of a bare name is the empty path.
+            let folder = resolved(if folder == Path::new("") { Path::new(".") } else { folder });
+            let root = folder.ancestors().find(|above| is_simulation(above))?;
+            Some((root.to_path_buf(), folder.strip_prefix(root).ok()?.to_path_buf()))
+        };
+        let Some((root, below)) = self.of.entry(folder.to_path_buf()).or_insert_with(find).clone() else {
+            return Ok(None);
+        };
         if !self.tables.contains_key(&root) {
             self.tables.insert(root.clone(), read(&root.join(TRUTH))?);
         }
-        let name = file.strip_prefix(&root).unwrap_or(&file).to_string_lossy().into_owned();
+        let name = below.join(name).to_string_lossy().into_owned();
         Ok(self.tables.get(&root).and_then(|kinds| kinds.get(&name)).map(String::as_str))
     }
 }
@@ -110,6 +140,13 @@ mod tests {
         }
         let failure = only_frames(&[root.join("masks/frames/frame-000000.png")]).unwrap_err();
         assert!(failure.to_string().contains(&format!("the frames are those of {}", root.display())), "{failure}");
+        assert_eq!(clean_twins(&root).unwrap(), root.join(CLEAN));
+        assert_eq!(clean_twins(&root.join("clean/frames")).unwrap(), root.join("clean/frames"));
+        assert!(clean_twins(&root.join("frames")).is_err() && clean_twins(&root.join("masks")).is_err());
+        // A link changes nothing.
+        let link = folder.path().join("night");
+        std::os::unix::fs::symlink(root.join("masks"), &link).unwrap();
+        assert!(only_frames(&[link]).is_err());
         // Somebody else's folders of these names mean nothing.
         std::fs::write(root.join(TRUTH), "file,kind\nframes/frame-000000.png,normal\n").unwrap();
         assert!(only_frames(&[root.join("masks")]).is_ok());
@@ -129,6 +166,9 @@ mod tests {
         kinds.sort();
         assert_eq!(kinds, ["alpha_blob", "dead_region", "normal", "normal"]);
         assert_eq!(truths.kind_of(&root.join("frames/mine.png")).unwrap(), None);
+        let link = folder.path().join("night");
+        std::os::unix::fs::symlink(root.join("frames"), &link).unwrap();
+        assert!(truths.kind_of(&link.join("frame-000000.png")).unwrap().is_some());
         assert_eq!(truths.kind_of(&folder.path().join("frame-000000.png")).unwrap(), None);
         std::fs::write(root.join(TRUTH), COLUMNS.join(",") + "\nframes/frame-000000.png\n").unwrap();
         let failure = Truths::default().kind_of(&root.join("frames/frame-000000.png")).unwrap_err();

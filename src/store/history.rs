@@ -90,6 +90,12 @@ impl History {
             .map_err(|error| Failure::new(Kind::Internal, format!("cannot serialise the history: {error}")))
     }
 
+    /// The version that was the last to become the current one.
+    pub fn current(&self) -> Option<&str> {
+        let came = |entry: &&Entry| matches!(entry.event, Event::Promoted | Event::RolledBack);
+        self.entries.iter().rev().find(came).map(|entry| entry.version.as_str())
+    }
+
     /// The version in use before the current one came, and so on: a promotion puts one on top, a rollback takes all down to
     /// its version. `current` is what is in use, whatever put it there.
     pub fn before(&self, current: &str) -> Option<String> {

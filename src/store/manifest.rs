@@ -68,13 +68,17 @@ impl Manifest {
             })
         };
         let denoiser = self.denoiser.as_ref().and_then(|record| record.worse.as_ref());
-        let segmenter = self.segmenter.as_ref().and_then(|record| record.worse.as_ref());
+        let measured = |record: &segment::Record| match (&record.worse, &record.carried_from) {
+            (Some(worse), Some(version)) => Some(format!("{worse} (measured beside the model of {version})")),
+            (worse, _) => worse.clone(),
+        };
+        let segmenter = self.segmenter.as_ref().and_then(measured);
         let outdone = self.denoising.as_ref().and_then(Denoising::outdone);
         let outdone = outdone.map(|outdone| format!("the denoiser has {outdone}, without learning"));
         let each = [
             of(denoiser, "denoiser", "the model's reconstruction"),
             outdone,
-            of(segmenter, "segmenter", "the residual"),
+            of(segmenter.as_ref(), "segmenter", "the residual"),
         ];
         each.into_iter().flatten().collect()
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::frame_size::RARE;
+
 /// A candidate against the current version, on the same frames: those of the current version's own data, and of every other origin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -118,6 +120,14 @@ impl Verdict {
     /// What is worse, in words; nothing where the candidate is as good or better.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.own().faults();
+        let FalseAlarms { frames, other_sizes: [candidate, current], .. } = self.false_alarms;
+        if candidate.saturating_sub(current) * RARE > frames {
+            faults.push(format!(
+                "{candidate} of {frames} frames of the data of {} are of other sizes than the candidate is calibrated on: nothing \
+                 would be certified for them any more",
+                self.current
+            ));
+        }
         for other in &self.others {
             if other.unlike && !other.vouched {
                 faults.push(self.unlike(other));
@@ -135,17 +145,21 @@ impl Verdict {
     fn unlike(&self, other: &Other) -> String {
         let FalseAlarms { frames, current, alpha, other_sizes: [_, other_sizes], .. } = other.false_alarms;
         let [above, calibrated] = other.calibrated;
-        if other_sizes > 0 {
+        if other_sizes == frames {
             return format!(
-                "on {}: {other_sizes} of {frames} frames are of other sizes than {} was calibrated on, which flags {current}: whether \
-                 they are like its own in all else cannot be told",
+                "on {}: all {frames} frames are of other sizes than {} was calibrated on, which flags {current}: whether they are \
+                 like its own in all else cannot be told",
                 other.origin, self.current
             );
         }
+        let sizes = match other_sizes {
+            0 => String::new(),
+            _ => format!("{other_sizes} of them are of other sizes than that, or "),
+        };
         format!(
             "on {}: {} flags {current} of {frames} frames, of those it was calibrated on {above} of {calibrated} (p {:.1e}, alpha \
-             {alpha}), and their scores are {:.2} apart: there are anomalies among them, or they are of something else, or the \
-             instrument has changed",
+             {alpha}), and their scores are {:.2} apart: {sizes}there are anomalies among them, or they are of something else, or \
+             the instrument has changed",
             other.origin, self.current, other.p_value, other.distance
         )
     }
@@ -173,8 +187,11 @@ impl FalseAlarms {
     /// What the candidate's certificate says of them.
     pub fn certified(&self) -> String {
         match (self.other_sizes[0], self.outside) {
-            (0, false) => "within the certificate".into(),
             (0, true) => "outside the certificate".into(),
+            (0, false) if self.at_least > self.alpha => {
+                "above alpha, though no more than the current version flags".into()
+            }
+            (0, false) => "within the certificate".into(),
             (count, _) => format!("no certificate for {count} of other sizes than calibrated on"),
         }
     }

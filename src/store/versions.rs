@@ -110,7 +110,8 @@ impl Shelf {
         (self.verify)(&self.home.join(version))?;
         let before = current(&self.models, &self.name)?;
         replace(&self.home, CURRENT, &format!("{version}\n"))?;
-        if before.as_deref() == Some(version) {
+        let told = History::read(&self.home)?.current().is_some_and(|told| told == version);
+        if before.as_deref() == Some(version) && told {
             return Ok(false);
         }
         self.record_after(version, event, before, (reason, verdict))?;

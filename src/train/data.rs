@@ -144,10 +144,10 @@ pub fn load_files(paths: &[PathBuf], input: &Input, limits: &Limits) -> Result<S
 /// The same of frames' clean twins: of a simulation those alone.
 ///
 /// # Errors
-/// Those of [`load_files`].
+/// Those of [`load_files`]; [`Kind::Usage`] for a path to other parts of a simulation.
 pub fn load_clean(paths: &[PathBuf], input: &Input, limits: &Limits) -> Result<Samples> {
-    let twins = |path: &PathBuf| if folder::is_simulation(path) { path.join(folder::CLEAN) } else { path.clone() };
-    load_files(&paths.iter().map(twins).collect::<Vec<_>>(), input, limits)
+    let twins = paths.iter().map(|path| folder::clean_twins(path)).collect::<Result<Vec<_>>>()?;
+    load_files(&twins, input, limits)
 }
 
 fn decode_all(files: &[PathBuf], input: &Input, limits: &Limits) -> Result<Samples> {

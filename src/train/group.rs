@@ -1,6 +1,6 @@
 //! Frames that belong together: one night or run never stands on both sides of a split.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -59,11 +59,6 @@ impl Groups {
     /// Those of the files that are in none, each once.
     pub fn without<'a>(&self, files: impl Iterator<Item = &'a Path>) -> Vec<&'a Path> {
         distinct(files.filter(|file| self.get(file).is_none()))
-    }
-
-    /// The names of all groups.
-    pub fn names(&self) -> HashSet<&str> {
-        self.of.values().map(String::as_str).collect()
     }
 
     /// The group of a file; none where it was not among those looked up.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use crate::classify::set::{Labelled, Missing, Said};
-use crate::commands::labelled::named;
+use crate::commands::labelled::{anomalous, named};
 use crate::commands::{origin, whereabouts};
 use crate::error::{Failure, Kind, Result};
 use crate::labels::{self, Label, NORMAL};
@@ -18,12 +18,13 @@ use crate::train::data::{self, Labels, Samples};
 /// Missing frames that are named one by one.
 const NAMED: usize = 10;
 
-/// Labelled frames. Of a tiled pipeline only those count that its model flags, by their most anomalous tile, as in use.
+/// Labelled frames. Of a tiled pipeline only those count that its model flags, by a window around what is odd, as in use.
 #[derive(Debug, clap::Args)]
 pub struct Given {
     /// A pipeline's name, or the path of its TOML file.
     pub pipeline: String,
-    /// Frames: files and folders. Without --labels the first folder below each path names the kind.
+    /// Frames: files and folders. Without --labels the first folder below each path names the kind; of a simulation
+    /// its truth table does, and normal frames are left out.
     #[arg(long, required_unless_present = "from_labels", num_args = 1.., value_name = "PATH")]
     pub data: Vec<PathBuf>,
     /// Kinds of the frames: CSV with columns `file` and `kind` (or `label`), or IDX (one label a frame, in order).
@@ -76,10 +77,10 @@ impl Given {
             return Ok(Samples::default());
         }
         let samples = data::load(&self.data, &pipeline.spec.input, &settings.limits)?;
-        if let (Some(path), Some(table)) = (&self.labels, table) {
-            table.check(path, &samples.frames)?;
+        match (&self.labels, table) {
+            (Some(path), Some(table)) => table.check(path, &samples.frames).map(|()| samples),
+            _ => anomalous(samples),
         }
-        Ok(samples)
     }
 
     /// Adds the frames that people gave a kind, takes away those they found to be normal, and says which is which.
