@@ -185,7 +185,7 @@ impl std::fmt::Display for Left {
         let kept: Vec<String> =
             self.kept.iter().map(|(kind, [kept, all])| format!("{kind}: {kept} of {all} kept")).collect();
         match (said.is_empty(), kept.is_empty()) {
-            (true, _) => write!(f, "none left out"),
+            (true, _) => write!(f, "no frame was left out"),
             (_, true) => write!(f, "{}", said.join(", ")),
             _ => write!(f, "{} ({})", said.join(", "), kept.join(", ")),
         }
@@ -203,6 +203,6 @@ mod tests {
         let said = "1 copies of others, 3 not flagged by the pipeline's model (bleed: 0 of 2 kept, trail: 3 of 4 kept)";
         assert_eq!(left.to_string(), said);
         assert_eq!(left.lost().collect::<Vec<_>>(), ["bleed"]);
-        assert_eq!(Left::default().to_string(), "none left out");
+        assert_eq!(Left::default().to_string(), "no frame was left out");
     }
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
 
+use super::output::Output;
 use crate::cli::Cli;
 use crate::error::{Failure, Kind, Result};
 
@@ -39,8 +40,9 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "anomalyd", &mut script);
-    std::io::stdout()
+    Output
         .write_all(&script)
+        .and_then(|()| Output.flush())
         .map_err(|error| Failure::new(Kind::Io, format!("cannot write the completions: {error}")))
 }
 

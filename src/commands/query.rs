@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use polars::prelude::{DataFrame, ParquetWriter};
 
 use super::cells;
+use super::output::Output;
 use crate::error::{Failure, Kind, Result};
 use crate::report::query::Reports;
 use crate::settings::Settings;
@@ -61,7 +62,9 @@ pub fn run(args: &Args, settings: &Settings) -> Result<()> {
         eprintln!("note: {note}");
     }
     match &args.out {
-        None => write(rows, args.format, &mut std::io::stdout().lock()).or_else(|error| on_stdout(&error)),
+        None => write(rows, args.format, &mut Output)
+            .and_then(|()| Output.flush())
+            .map_err(|error| Failure::io(Path::new("stdout"), error)),
         Some(path) => {
             let file = File::create(path).map_err(|error| Failure::io(path, error))?;
             let mut file = BufWriter::new(file);
@@ -149,12 +152,4 @@ fn csv(rows: &DataFrame, sink: &mut impl Write) -> std::io::Result<()> {
         writer.write_record(None::<&[u8]>)?;
     }
     writer.flush()
-}
-
-/// A reader that has seen enough (`| head`) is no failure.
-fn on_stdout(error: &std::io::Error) -> Result<()> {
-    if error.kind() == std::io::ErrorKind::BrokenPipe {
-        return Ok(());
-    }
-    Err(Failure::io(Path::new("stdout"), error))
 }

@@ -18,7 +18,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::image::{Reason, Rejection};
 use crate::ledger::Suspect;
 use crate::report::names::given_name;
-use crate::simulate::folder::only_frames;
+use crate::simulate::folder::{is_truth, only_frames};
 use crate::watch::{Found, Known, files_below, stat_of};
 
 /// Time between two looks at a full queue.
@@ -73,13 +73,14 @@ impl Feeder {
         Self { lane, jobs, inbox: None, stop, progress, feedback: Arc::default(), suspects, alone }
     }
 
-    /// Sends files and what is in folders, in order, less what is known, what lies in the state folder, and the clean twins and
-    /// masks of simulations.
+    /// Sends files and what is in folders, in order, less what is known, what lies in the state folder, and the clean twins, masks
+    /// and tables of simulations.
     pub fn paths(&self, paths: &[PathBuf], known: &Known, state: &Path) {
         for path in paths {
             let inside: Box<dyn Iterator<Item = PathBuf>> = if path.is_dir() {
-                let is_frame =
-                    |path: &PathBuf| !path.starts_with(state) && only_frames(std::slice::from_ref(path)).is_ok();
+                let is_frame = |path: &PathBuf| {
+                    !path.starts_with(state) && !is_truth(path) && only_frames(std::slice::from_ref(path)).is_ok()
+                };
                 Box::new(files_below(path).map(|(path, _)| path).filter(is_frame))
             } else {
                 Box::new(std::iter::once(path.clone()))

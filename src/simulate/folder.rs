@@ -28,6 +28,12 @@ pub fn is_beside_frames(folder: &Path) -> bool {
     folder.file_name().is_some_and(|name| name == CLEAN || name == MASKS) && folder.parent().is_some_and(is_simulation)
 }
 
+/// Whether a file is a simulation's truth table.
+pub fn is_truth(file: &Path) -> bool {
+    let named = file.file_name().is_some_and(|name| name == TRUTH || name == "truth.parquet");
+    named && file.parent().is_some_and(is_simulation)
+}
+
 /// Refuses paths among a simulation's clean twins and masks where frames are asked for.
 ///
 /// # Errors
@@ -147,6 +153,7 @@ mod tests {
         let link = folder.path().join("night");
         std::os::unix::fs::symlink(root.join("masks"), &link).unwrap();
         assert!(only_frames(&[link]).is_err());
+        assert!(is_truth(&root.join(TRUTH)) && !is_truth(&folder.path().join(TRUTH)));
         // Somebody else's folders of these names mean nothing.
         std::fs::write(root.join(TRUTH), "file,kind\nframes/frame-000000.png,normal\n").unwrap();
         assert!(only_frames(&[root.join("masks")]).is_ok());

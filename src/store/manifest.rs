@@ -75,9 +75,12 @@ impl Manifest {
         let segmenter = self.segmenter.as_ref().and_then(measured);
         let outdone = self.denoising.as_ref().and_then(Denoising::outdone);
         let outdone = outdone.map(|outdone| format!("the denoiser has {outdone}, without learning"));
+        let compared = self.denoiser.is_none() || self.denoising.is_some();
+        let unknown = "the denoiser was held against nothing, for want of frames without noise (--clean): it is used all the same";
         let each = [
             of(denoiser, "denoiser", "the model's reconstruction"),
             outdone,
+            (!compared).then(|| unknown.to_string()),
             of(segmenter.as_ref(), "segmenter", "the residual"),
         ];
         each.into_iter().flatten().collect()

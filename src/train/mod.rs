@@ -98,7 +98,15 @@ pub fn train(
     let spec = &job.pipeline.spec;
     // A copy adds nothing, and two copies of a calibration frame would count as two; one of a test frame would be a leak.
     let mut known: HashSet<_> = job.test.frames.iter().map(|frame| frame.digest.clone()).collect();
+    let given = samples.frames.len();
     samples.frames.retain(|sample| known.insert(sample.digest.to_hex().to_string()));
+    if samples.frames.is_empty() {
+        return Err(Failure::new(
+            Kind::Data,
+            format!("all {given} frames given are sealed for test: none is left to learn from"),
+        )
+        .hint("give other frames for one of the two"));
+    }
     let group = spec.training.group.as_ref();
     let mut sealed = apart::named(&job.test, group)?;
     apart::leave_out_groups(&mut samples, &sealed, group)?;

@@ -35,6 +35,7 @@ fn of_a_simulation_its_frames_alone_are_taken_as_its_truth_table_says() {
     let sealed = &trained["data"]["test"];
     assert_eq!((&sealed["normal"], &sealed["anomalous"]), (&12.into(), &8.into()));
     assert_eq!(kinds(&sealed["kinds"]), KINDS);
+    house.refuse(&[&train[..], &["other", "--test", "other"]].concat(), 5, "all 12 frames given are sealed for test");
     house.refuse(&[&train[..], &["sim/masks"]].concat(), 2, "masks of a simulation are no frames");
     house.refuse(&[&train[..], &["sim/frames", "sim/clean"]].concat(), 2, "--clean");
 
@@ -42,7 +43,8 @@ fn of_a_simulation_its_frames_alone_are_taken_as_its_truth_table_says() {
     let found = house.json(&["evaluate", "spots", "--normal", "third", "--anomalous", "third", "--json"]);
     assert_eq!((&found["normal"], &found["anomalous"]), (&18.into(), &12.into()));
     assert_eq!(kinds(&found["kinds"]), KINDS);
-    house.succeed(&["score", "spots", "third"]);
+    let scored = house.json(&["score", "spots", "third", "--json"]);
+    assert_eq!(scored["rejected"], 0, "the truth tables are no images: {scored}");
     let rows = house.query("SELECT source FROM scores");
     assert_eq!(rows.len(), 30);
     assert!(rows.iter().all(|row| row["source"].as_str().unwrap().contains("third/frames/")), "{rows:?}");

@@ -130,26 +130,18 @@ fn a_reader_who_closes_the_pipe_is_no_failure_and_a_full_disk_is_one() {
     let temporary = tempfile::tempdir().expect("a folder");
     let simulate = |out: &str| {
         let mut command = Command::new(cargo_bin("anomalyd"));
-        command.args([
-            "simulate",
-            "detector",
-            "--seed",
-            "1",
-            "--count",
-            "1",
-            "--anomalies",
-            "0",
-            "--size",
-            "64",
-            "--out",
-        ]);
+        command.args("simulate detector --seed 1 --count 1 --anomalies 0 --size 64 --out".split(' '));
         command.arg(temporary.path().join(out)).stderr(Stdio::piped());
         command
     };
-    let (read, write) = std::io::pipe().expect("a pipe");
-    drop(read);
-    let closed = simulate("closed").stdout(write).output().expect("the program runs");
-    assert!(closed.status.success(), "{}", String::from_utf8_lossy(&closed.stderr));
+    let mut completions = Command::new(cargo_bin("anomalyd"));
+    completions.args(["completions", "bash"]);
+    for mut command in [simulate("closed"), completions] {
+        let (read, write) = std::io::pipe().expect("a pipe");
+        drop(read);
+        let closed = command.stdout(write).output().expect("the program runs");
+        assert!(closed.status.success(), "{}", String::from_utf8_lossy(&closed.stderr));
+    }
 
     let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("the device");
     let full = simulate("full").stdout(full).output().expect("the program runs");
